@@ -1,0 +1,78 @@
+"""Who is who: ids of prompts and generations, digests of files and settings, and the split of a prompt.
+
+Everything here is a pure function of its arguments, so that the same work has the same name on every machine.
+"""
+
+import hashlib
+import json
+import unicodedata
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from preflow.rows import Message, PromptText, Split
+
+_GENERATIONS = uuid.UUID("6f4f0a6e-3f0d-5b6b-9a53-0f5c6a0c7a11")
+_TRAIN_SHARE, _VALIDATION_SHARE = 0.60, 0.15
+
+
+def as_messages(prompt: PromptText) -> list[Message]:
+    """A prompt as a list of turns: a plain string is one user turn."""
+    return [Message(role="user", content=prompt)] if isinstance(prompt, str) else list(prompt)
+
+
+def with_instruction(prompt: PromptText, instruction: str) -> PromptText:
+    """Puts `instruction` before a prompt as its system turn, unless it is empty or the prompt brings its own."""
+    messages = as_messages(prompt)
+    if not instruction or messages[0]["role"] == "system":
+        return prompt
+    return [Message(role="system", content=instruction), *messages]
+
+
+def prompt_id(prompt: PromptText) -> str:
+    """The id of a prompt: 32 hex digits over its turns, whatever form, Unicode form or outer blanks they came with."""
+    turns = [[turn["role"], normalise(turn["content"])] for turn in as_messages(prompt)]
+    return digest_json(turns)
+
+
+def normalise(text: str) -> str:
+    """Text as it is compared: Unicode NFC, line ends as on Unix, no outer blanks."""
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
+
+
+def generation_id(prompt: str, model_digest: str, sampling: Mapping[str, Any], sample: int) -> str:
+    """The id of a generation: UUIDv5 over prompt id, model digest, sampling settings and sample number."""
+    name = json.dumps([prompt, model_digest, sampling, sample], sort_keys=True, separators=(",", ":"))
+    return str(uuid.uuid5(_GENERATIONS, name))
+
+
+def split_of(prompt: str) -> Split:
+    """The split of a prompt, from its id alone: 60 % train, 15 % validation, 25 % test.
+
+    New data never moves an old prompt, and a prompt that stands in two datasets stands on the same side in both.
+    """
+    position = int(hashlib.sha256(f"split:{prompt}".encode()).hexdigest()[:8], 16) / 0x1_0000_0000
+    if position < _TRAIN_SHARE:
+        return "train"
+    return "validation" if position < _TRAIN_SHARE + _VALIDATION_SHARE else "test"
+
+
+def digest_json(value: Any) -> str:
+    """32 hex digits over a JSON value; the order of keys does not matter."""
+    return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def digest_bytes(data: bytes) -> str:
+    """32 hex digits over bytes."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def digest_files(paths: Sequence[Path], root: Path) -> str:
+    """32 hex digits over the names (relative to `root`) and contents of files, in sorted order."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(root).as_posix()}\0{content}\n".encode())
+    return total.hexdigest()[:32]

@@ -1,0 +1,245 @@
+"""The row types that travel between steps, as JSON Lines.
+
+Every artifact between two steps is a file of one of these types. Rows are frozen and strict: an unknown or missing
+field is an error that names file, line and field.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from preflow.errors import PreflowError
+from preflow.uris import open_text
+
+Split = Literal["train", "validation", "test"]
+FeedbackKind = Literal["thumbs", "rating", "correction", "pairwise", "ranking"]
+FeedbackSource = Literal["human", "user", "auto", "example"]
+PreferenceSource = Literal["label", "human", "user", "auto", "example"]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+PromptText = str | list[Message]
+
+
+class Row(BaseModel):
+    """What all rows share: immutable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prompt(Row):
+    """A prompt to answer. `prompt` holds the system turn too, if there is one."""
+
+    prompt_id: str
+    prompt: PromptText
+    reference: str | None = None
+    category: str | None = None
+
+
+class Generation(Row):
+    """One sampled answer. `generation_time` is this answer's share of its batch, in seconds."""
+
+    generation_id: str
+    prompt_id: str
+    prompt: PromptText
+    sample: int = Field(ge=0)
+    response: str
+    model_name: str
+    model_digest: str
+    prompt_tokens: int
+    completion_tokens: int
+    generation_time: float
+    finish_reason: Literal["stop", "length"]
+    sampling: dict[str, Any]
+
+
+class ScoredGeneration(Generation):
+    """A generation with its automated scores. A score that cannot be given is null, and `score_reasons` says why."""
+
+    scores: dict[str, float | None]
+    score_reasons: dict[str, str]
+    reward_score: float
+    scorer_digest: str
+
+
+class JudgedResponse(Row):
+    """A response as somebody judged it; `generation_id` is null for texts that never stood in the log."""
+
+    generation_id: str | None = None
+    text: str
+
+
+class Feedback(Row):
+    """What one labeler said about one or more responses to one prompt.
+
+    `value` by `kind`: thumbs -1 or 1; rating a number; correction the corrected text; pairwise the index of the better
+    response or null for a tie; ranking the response indices, best first.
+    """
+
+    feedback_id: str
+    kind: FeedbackKind
+    prompt_id: str
+    prompt: PromptText
+    responses: list[JudgedResponse] = Field(min_length=1)
+    value: StrictInt | StrictFloat | str | list[StrictInt] | None
+    labeler: str
+    source: FeedbackSource
+    guideline_version: str | None = None
+    shown_order: list[int] | None = None
+    comment: str | None = None
+    created_at: str
+
+
+class Preference(Row):
+    """A pair in TRL's explicit-prompt form, with where it comes from.
+
+    `score_gap` is deliberately not named `margin`: TRL reads a column of that name as an offset in its loss.
+    """
+
+    prompt: PromptText
+    chosen: str
+    rejected: str
+    prompt_id: str
+    source: PreferenceSource
+    score_gap: float | None = None
+    weight: float = 1.0
+    group_id: str
+    votes_for: float = 1.0
+    votes_against: float = 0.0
+    agreement: float = 1.0
+    feedback_ids: list[str] = []
+    split: Split
+
+
+class Answer(Row):
+    """One model's answer to one evaluation prompt, with every judge's score of it."""
+
+    response: str
+    tokens: int
+    finish_reason: Literal["stop", "length"]
+    scores: dict[str, float | None]
+
+
+class Evaluation(Row):
+    """One test prompt with the answers of every compared model (keys: `base`, `tuned`)."""
+
+    prompt_id: str
+    prompt: PromptText
+    reference: str | None = None
+    category: str | None = None
+    answers: dict[str, Answer]
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+_ALTERNATIVES = re.compile(r"(str|int|float|list)(\[.*\])?")
+
+
+def parse_row(row_type: type[RowT], record: Any, where: str) -> RowT:
+    """Makes a row of `row_type` out of parsed JSON.
+
+    Args:
+        row_type: The type to make.
+        record: What `json.loads` gave.
+        where: Names the record in an error, such as `prompts.jsonl, line 3`.
+
+    Raises:
+        PreflowError: The record does not fit; the message names `where` and the field.
+    """
+    try:
+        return row_type.model_validate(record)
+    except ValidationError as error:
+        # Of a union's alternatives the deepest error belongs to the one that was meant.
+        deepest = max(error.errors(), key=lambda one: len(one["loc"]))
+        raise PreflowError(
+            f"{where}: field '{_field(deepest['loc'])}': {deepest['msg']} ({row_type.__name__} row)"
+        ) from None
+
+
+def read_records(uri: str | os.PathLike[str], *, allow_empty: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Reads the JSON objects of a JSON Lines file, each with the words that name its place.
+
+    Args:
+        uri: Local path, gs:// URI or packaged name.
+        allow_empty: Whether a file without rows is fine, as feedback is where nobody said anything.
+
+    Raises:
+        PreflowError: The file is missing, empty, or has a line that is not a JSON object of proper Unicode.
+    """
+    name = os.fspath(uri)
+    empty = True
+    with open_text(name) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            where = f"{name}, line {number}"
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise PreflowError(f"{where}: not JSON ({error}); each line must be one JSON object") from None
+            if not isinstance(record, dict):
+                raise PreflowError(f"{where}: a JSON object was expected, got {type(record).__name__}")
+            if _HALF_CHARACTER.search(line):
+                _refuse_half_characters(record, where)
+            empty = False
+            yield where, record
+    if empty and not allow_empty:
+        raise PreflowError(f"{name}: the file is empty; at least one row is needed")
+
+
+def read_rows(uri: str | os.PathLike[str], row_type: type[RowT], *, allow_empty: bool = False) -> list[RowT]:
+    """Reads a whole file of rows of one type; without rows it is an error unless `allow_empty`."""
+    return [parse_row(row_type, record, where) for where, record in read_records(uri, allow_empty=allow_empty)]
+
+
+def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> int:
+    """Writes rows to a local file, beside it first, so that a killed step leaves no half file. Returns their number."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    count = 0
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(row.model_dump_json() + "\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except OSError as error:
+        raise PreflowError(
+            f"{target}: cannot be written: {error.strerror}; free some space or choose another folder"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return count
+
+
+def _field(location: Sequence[int | str]) -> str:
+    """A field as the user wrote it: without the names of the union alternatives that pydantic tried."""
+    parts = [str(part) for part in location if isinstance(part, int) or not _ALTERNATIVES.fullmatch(part)]
+    return ".".join(parts) or "(the whole record)"
+
+
+def _refuse_half_characters(record: Any, where: str) -> None:
+    """JSON can spell half of a surrogate pair; no file, digest or database can hold it."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise PreflowError(
+            f"{where}: half of a surrogate pair (\\ud800 to \\udfff) is no text; write the character whole"
+        ) from None

@@ -1,0 +1,30 @@
+"""The Postgres store: generation log, scores, feedback and runs, and the embedded server that can hold them."""
+
+from preflow.store.connection import connect, database_url
+from preflow.store.embedded import embedded_postgres
+from preflow.store.feedback import append_feedback, check_feedback, current_watermark, feedback_watermark, read_feedback
+from preflow.store.generations import existing_generation_ids, insert_generations, select_generations
+from preflow.store.runs import Run, list_runs, record_run, store_id
+from preflow.store.scores import select_scores, write_scores
+from preflow.store.sql import Connection
+
+__all__ = [
+    "Connection",
+    "Run",
+    "append_feedback",
+    "check_feedback",
+    "connect",
+    "current_watermark",
+    "database_url",
+    "embedded_postgres",
+    "existing_generation_ids",
+    "feedback_watermark",
+    "insert_generations",
+    "list_runs",
+    "read_feedback",
+    "record_run",
+    "select_generations",
+    "select_scores",
+    "store_id",
+    "write_scores",
+]

@@ -1,0 +1,104 @@
+"""Open, list and copy local paths, gs:// and packaged data alike. The only place that talks to Cloud Storage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from preflow.errors import PreflowError
+from preflow.packaged import is_packaged, packaged_file
+
+_GCS = "gs://"
+
+
+def is_gcs(uri: str) -> bool:
+    """Whether a URI names an object or folder of Cloud Storage."""
+    return uri.startswith(_GCS)
+
+
+@contextmanager
+def open_text(uri: str) -> Iterator[IO[str]]:
+    """Opens a UTF-8 text file for reading, by local path, gs:// URI or packaged name; a byte order mark is skipped.
+
+    Raises:
+        PreflowError: It does not exist, is a folder, may not be read, or is not UTF-8.
+    """
+    try:
+        if is_gcs(uri):
+            with _blob(uri).open("r", encoding="utf-8-sig") as remote:
+                yield remote
+        elif is_packaged(uri):
+            with packaged_file(uri).open(encoding="utf-8-sig") as packaged:
+                yield packaged
+        else:
+            with Path(uri).open(encoding="utf-8-sig") as local:
+                yield local
+    except OSError as error:
+        raise PreflowError(f"{uri}: {error.strerror or error}; give a path or gs:// URI of a readable file") from None
+    except UnicodeDecodeError as error:
+        raise PreflowError(f"{uri}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
+
+
+def read_bytes(uri: str) -> bytes:
+    """The content of one file, by local path, gs:// URI or packaged name.
+
+    Raises:
+        PreflowError: It does not exist or may not be read.
+    """
+    try:
+        if is_gcs(uri):
+            content: bytes = _blob(uri).download_as_bytes()
+            return content
+        if is_packaged(uri):
+            return packaged_file(uri).read_bytes()
+        return Path(uri).read_bytes()
+    except OSError as error:
+        raise PreflowError(f"{uri}: {error.strerror or error}; give a path or gs:// URI of a readable file") from None
+
+
+def fetch_folder(uri: str, target: Path) -> Path:
+    """A local folder with the files of `uri`: the folder itself when it is local, else a download into `target`.
+
+    Raises:
+        PreflowError: There is nothing under the URI.
+    """
+    if not is_gcs(uri):
+        return Path(uri)
+    bucket, prefix = _parts(uri.rstrip("/") + "/")
+    blobs = [blob for blob in _client().list_blobs(bucket, prefix=prefix) if not blob.name.endswith("/")]
+    if not blobs:
+        raise PreflowError(f"{uri}: nothing is stored there; check the bucket and the folder")
+    for blob in blobs:
+        path = target / blob.name[len(prefix) :]
+        if not path.resolve().is_relative_to(target.resolve()):
+            raise PreflowError(f"{uri}: object '{blob.name}' would leave the folder it is fetched into; rename it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blob.download_to_filename(str(path))
+    return target
+
+
+def _parts(uri: str) -> tuple[str, str]:
+    bucket, _, name = uri.removeprefix(_GCS).partition("/")
+    if not bucket:
+        raise PreflowError(f"{uri}: names no bucket; the form is gs://bucket/path")
+    return bucket, name
+
+
+def _client() -> Any:
+    from google.cloud import storage
+
+    return storage.Client()
+
+
+def _blob(uri: str) -> Any:
+    from google.api_core.exceptions import GoogleAPIError
+
+    bucket, name = _parts(uri)
+    blob = _client().bucket(bucket).blob(name)
+    try:
+        found = blob.exists()
+    except GoogleAPIError as error:
+        raise PreflowError(f"{uri}: Cloud Storage refused: {error}; check credentials and bucket") from None
+    if not found:
+        raise PreflowError(f"{uri}: no such object; check the bucket and the path")
+    return blob
