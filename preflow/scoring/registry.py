@@ -1,0 +1,56 @@
+"""Which metrics there are, and how a batch of answers gets all the scores it asked for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preflow.errors import PreflowError
+from preflow.scoring import coherence, ended_properly, length_fit, reference_similarity, relevance, repetition
+from preflow.scoring.metric import Embed, Metric, Score, ScoredText
+
+METRICS: Mapping[str, Metric] = {
+    module.METRIC.name: module.METRIC
+    for module in (relevance, ended_properly, repetition, length_fit, coherence, reference_similarity)
+}
+_ENCODER_BATCH = 64
+
+
+def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> None:
+    """Refuses roles that would make judgement dishonest: a metric has one role in a run, label or monitor.
+
+    Raises:
+        PreflowError: An unknown metric, a metric with both roles, no label metric, or a weight that is not positive.
+    """
+    for name in [*label_weights, *monitors]:
+        if name not in METRICS:
+            raise PreflowError(f"metric '{name}' is not known; choose from {', '.join(METRICS)}")
+    both = sorted(set(label_weights) & set(monitors))
+    if both:
+        raise PreflowError(f"metric '{both[0]}' is both label and monitor; a monitor must not be trained on, so take it out of one")
+    if not label_weights:
+        raise PreflowError("label_weights: no metric is named; at least one must make the labels")
+    wrong = [name for name, weight in label_weights.items() if not weight > 0]
+    if wrong:
+        raise PreflowError(f"label_weights: the weight of '{wrong[0]}' is {label_weights[wrong[0]]}; weights are positive numbers")
+
+
+def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embed) -> dict[str, list[Score]]:
+    """Every named metric's scores of `texts`, in their order."""
+    return {name: METRICS[name].score(texts, embed) for name in metrics}
+
+
+def remembering(encoder: object) -> Embed:
+    """An `Embed` over a sentence encoder that encodes each distinct text once, longest first, in batches."""
+    memory: dict[str, NDArray[np.float32]] = {}
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        missing = sorted({text for text in texts if text not in memory}, key=len, reverse=True)
+        if missing:
+            vectors = encoder.encode(  # type: ignore[attr-defined]
+                missing, batch_size=_ENCODER_BATCH, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+            )
+            memory.update(zip(missing, vectors.astype(np.float32), strict=True))
+        return np.stack([memory[text] for text in texts])
+
+    return embed

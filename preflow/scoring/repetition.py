@@ -1,0 +1,20 @@
+"""Does the answer go round in circles?"""
+
+from collections.abc import Sequence
+
+from preflow.scoring.metric import Embed, Metric, Score, ScoredText
+from preflow.scoring.words import ngrams, words
+
+
+def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
+    """The share of distinct three-word runs among all, 1 for an answer too short to have two."""
+    return [Score(distinct_share(text.response)) for text in texts]
+
+
+def distinct_share(response: str) -> float:
+    """Distinct three-word runs over all three-word runs, in (0, 1]."""
+    runs = ngrams(words(response), 3)
+    return len(set(runs)) / len(runs) if runs else 1.0
+
+
+METRIC = Metric("repetition", 1, "share of three-word runs that are said only once (1: no repetition)", score)

@@ -1,0 +1,112 @@
+"""Score logged answers and write them out as scored rows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preflow import store
+from preflow.chat import last_user_turn
+from preflow.models import load_encoder, model_digest
+from preflow.progress import track
+from preflow.rows import Generation, Prompt, ScoredGeneration, read_rows, write_rows
+from preflow.scoring.label import label_score, scorer_digest
+from preflow.scoring.metric import Embed, ScoredText
+from preflow.scoring.registry import check_roles, remembering, score_texts
+
+_BATCH = 256
+
+
+def score_generations(
+    *,
+    generations: Path,
+    prompts: Path,
+    encoder: str,
+    label_weights: Mapping[str, float],
+    monitors: Sequence[str],
+    database_url: str,
+    output: Path,
+) -> dict[str, Any]:
+    """Scores generations, into the log and into `output`.
+
+    Answers that the log holds with scores of the same scorer are not scored again.
+
+    Args:
+        generations: File of generation rows.
+        prompts: File of prompt rows, for their references.
+        encoder: Reference of the sentence encoder.
+        label_weights: Weights of the metrics that make `reward_score`.
+        monitors: Metrics that are watched and never trained on.
+        database_url: The log.
+        output: File of scored generation rows to write.
+
+    Returns:
+        The mean of each score, the mean label score, and the rank correlation of label score and length in tokens.
+
+    Raises:
+        PreflowError: Roles that overlap, unknown metrics, bad input, or an unreachable database.
+    """
+    check_roles(label_weights, monitors)
+    rows = read_rows(generations, Generation)
+    references = {row.prompt_id: row.reference for row in read_rows(prompts, Prompt)}
+    digest = scorer_digest(label_weights, monitors, model_digest(encoder))
+    names = [*label_weights, *monitors]
+    with store.connect(database_url) as connection:
+        known = store.select_scores(connection, [row.generation_id for row in rows], digest)
+        missing = [row for row in rows if set(known.get(row.generation_id, {})) != set(names)]
+        embed = remembering(load_encoder(encoder)) if missing else None
+        with track("answers scored", len(missing)) as advance:
+            for start in range(0, len(missing), _BATCH):
+                batch = missing[start : start + _BATCH]
+                assert embed is not None
+                scored = _score(batch, references, names, embed)
+                store.write_scores(connection, [_row(row, scored[row.generation_id], label_weights, digest) for row in batch])
+                known.update(scored)
+                advance(len(batch))
+    result = [_row(row, known[row.generation_id], label_weights, digest) for row in rows]
+    write_rows(output, result)
+    return _summary(result, names)
+
+
+def _score(
+    rows: Sequence[Generation], references: Mapping[str, str | None], names: Sequence[str], embed: Embed
+) -> dict[str, dict[str, tuple[float | None, str | None]]]:
+    texts = [
+        ScoredText(last_user_turn(row.prompt), row.response, row.finish_reason == "stop", references.get(row.prompt_id))
+        for row in rows
+    ]
+    scores = score_texts(texts, names, embed)
+    return {row.generation_id: {name: tuple(scores[name][number]) for name in names} for number, row in enumerate(rows)}
+
+
+def _row(
+    row: Generation, scores: Mapping[str, tuple[float | None, str | None]], weights: Mapping[str, float], digest: str
+) -> ScoredGeneration:
+    values = {name: value for name, (value, _) in scores.items()}
+    return ScoredGeneration(
+        **row.model_dump(),
+        scores=values,
+        score_reasons={name: reason for name, (value, reason) in scores.items() if value is None and reason is not None},
+        reward_score=label_score(values, weights),
+        scorer_digest=digest,
+    )
+
+
+def _summary(rows: Sequence[ScoredGeneration], names: Sequence[str]) -> dict[str, Any]:
+    means = {}
+    for name in names:
+        values = [row.scores[name] for row in rows if row.scores[name] is not None]
+        means[f"mean_{name}"] = float(np.mean(values)) if values else None
+    rewards = np.array([row.reward_score for row in rows])
+    lengths = np.array([row.completion_tokens for row in rows])
+    return {"mean_reward_score": float(rewards.mean()), "length_rank_correlation": _rank_correlation(rewards, lengths), **means}
+
+
+def _rank_correlation(left: np.ndarray, right: np.ndarray) -> float:
+    """Spearman's rank correlation, ties by their mean rank; 0 where one side is constant."""
+    from scipy.stats import spearmanr
+
+    if left.std() == 0 or right.std() == 0:
+        return 0.0
+    return float(spearmanr(left, right).statistic)
