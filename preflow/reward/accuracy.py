@@ -1,0 +1,79 @@
+"""How often a reward model agrees with the preferences, and whether simple rules would do as well."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preflow.chat import last_user_turn
+from preflow.models import load_encoder
+from preflow.reward.model import RewardModel
+from preflow.rows import Preference
+from preflow.scoring.registry import remembering
+from preflow.scoring.words import words
+
+_RESAMPLES = 1000
+
+
+def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, seed: int) -> dict[str, Any]:
+    """Accuracy of a reward model and of two rules on pairs, with ROC curve and confusion matrix.
+
+    Ties count half. The interval is a 95 % percentile bootstrap over prompts, because pairs of one prompt are alike.
+
+    Args:
+        model: Calibrated or not: only differences count.
+        pairs: At least one.
+        encoder: Reference of the sentence encoder for the rule "the answer more similar to the prompt wins".
+        seed: Of the bootstrap, and of which side of a pair is shown first.
+    """
+    prompts = [pair.prompt for pair in pairs]
+    margins = (model.score(prompts, [pair.chosen for pair in pairs]) - model.score(prompts, [pair.rejected for pair in pairs])).numpy()
+    right = _wins(margins)
+    low, high = _interval(right, [pair.prompt_id for pair in pairs], seed)
+    return {
+        "accuracy": float(right.mean()),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "baseline_longer": float(_wins(np.array([len(words(pair.chosen)) - len(words(pair.rejected)) for pair in pairs])).mean()),
+        "baseline_similarity": float(_wins(_likeness_margins(pairs, encoder)).mean()),
+        **_classification(margins, seed),
+    }
+
+
+def _wins(margins: NDArray[Any]) -> NDArray[np.float64]:
+    return np.where(margins > 0, 1.0, np.where(margins == 0, 0.5, 0.0))
+
+
+def _likeness_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.float32]:
+    embed = remembering(load_encoder(encoder))
+    prompts = embed([last_user_turn(pair.prompt) for pair in pairs])
+    chosen, rejected = embed([pair.chosen for pair in pairs]), embed([pair.rejected for pair in pairs])
+    margins: NDArray[np.float32] = (prompts * (chosen - rejected)).sum(1)
+    return margins
+
+
+def _interval(right: NDArray[np.float64], prompt_ids: Sequence[str], seed: int) -> tuple[float, float]:
+    _, groups = np.unique(prompt_ids, return_inverse=True)
+    sums, counts = np.bincount(groups, right), np.bincount(groups)
+    drawn = np.random.default_rng(seed).integers(0, len(counts), (_RESAMPLES, len(counts)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _classification(margins: NDArray[Any], seed: int) -> dict[str, Any]:
+    """ROC curve and confusion matrix of "the first answer is preferred", each pair shown in a random order."""
+    from sklearn.metrics import confusion_matrix, roc_curve
+
+    first = np.random.default_rng(seed).permutation(len(margins)) % 2 == 0
+    probability = 1 / (1 + np.exp(-np.where(first, margins, -margins)))
+    matrix = confusion_matrix(first, probability > 0.5, labels=[False, True]).tolist()
+    if len(margins) < 2:
+        return {"confusion": matrix, "roc": {"fpr": [], "tpr": [], "threshold": []}}
+    false, true, thresholds = roc_curve(first, probability)
+    finite = np.isfinite(thresholds)
+    return {
+        "confusion": matrix,
+        "roc": {"fpr": false[finite].tolist(), "tpr": true[finite].tolist(), "threshold": thresholds[finite].tolist()},
+    }

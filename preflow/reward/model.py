@@ -1,0 +1,141 @@
+"""A reward model: a number for a response to a prompt, higher is better, with a zero point.
+
+Two kinds, by what the base model is:
+
+- an encoder made for sentence embeddings embeds prompt and response one by one. The reward is their weighted cosine plus
+  a linear function of the response's mean vector and of its last token's. It starts at what the encoder knows (the
+  cosine) and learns the rest; with a few hundred pairs that beats a cross-encoder, which has to learn likeness anew.
+- a causal language model reads prompt and response in its chat template. The reward is a linear function of the
+  hidden state at the last real token, found by its index and never by looking for padding.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from preflow.chat import encode_prompt, last_user_turn
+from preflow.errors import PreflowError
+from preflow.models import device, load_backbone, load_tokenizer, preferred_dtype
+from preflow.rows import PromptText
+
+Kind = Literal["encoder", "causal"]
+_SETTINGS, _HEAD = "reward_model.json", "head.safetensors"
+_INITIAL_SCALE = 5.0
+_SCORING_BATCH = 64
+
+
+class RewardModel(nn.Module):
+    """A backbone and a scalar head. `zero_point` and `scale` turn raw rewards into scores.
+
+    Attributes:
+        zero_point: The raw reward of a reference answer: a score of 0 is as good as a reference.
+        scale: The standard deviation of raw rewards, so that scores have about unit variance.
+    """
+
+    def __init__(self, reference: str, *, max_length: int, kind: Kind | None = None) -> None:
+        """Loads the backbone of a base model and gives it a fresh head. The base model's own classes tell its kind."""
+        super().__init__()
+        self.max_length = max_length
+        self.zero_point, self.scale = 0.0, 1.0
+        self.tokenizer = load_tokenizer(reference)
+        self.backbone = load_backbone(reference)
+        self.kind: Kind = kind or _kind_of(self.backbone.config)
+        width = self.backbone.config.hidden_size
+        self.head = nn.Linear(2 * width if self.kind == "encoder" else width, 1)
+        self.likeness = nn.Parameter(torch.tensor(_INITIAL_SCALE), requires_grad=self.kind == "encoder")
+        if self.kind == "encoder":
+            nn.init.zeros_(self.head.weight)
+        else:
+            nn.init.normal_(self.head.weight, std=(width + 1) ** -0.5)  # arXiv:2009.01325, arXiv:2403.17031 detail 11
+        nn.init.zeros_(self.head.bias)
+        self.to(device())
+
+    def forward(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
+        """`[B]` raw rewards, float32."""
+        with torch.autocast(device().type, preferred_dtype(), enabled=preferred_dtype() != torch.float32):
+            if self.kind == "encoder":
+                return self._from_embeddings([last_user_turn(prompt) for prompt in prompts], responses)
+            return self._from_last_token(prompts, responses)
+
+    @torch.no_grad()
+    def score(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
+        """`[B]` scores on the CPU: raw rewards less the zero point, in standard deviations."""
+        self.eval()
+        order = sorted(range(len(responses)), key=lambda row: len(responses[row]))
+        raw = torch.empty(len(responses))
+        for start in range(0, len(order), _SCORING_BATCH):
+            rows = order[start : start + _SCORING_BATCH]
+            raw[rows] = self([prompts[row] for row in rows], [responses[row] for row in rows]).float().cpu()
+        return (raw - self.zero_point) / self.scale
+
+    def save(self, folder: Path) -> None:
+        """Writes weights, tokenizer, zero point and scale; nothing half-written is left where it is killed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.backbone.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
+        head = {"weight": self.head.weight, "bias": self.head.bias, "likeness": self.likeness}
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, folder / _HEAD)
+        settings = {"kind": self.kind, "max_length": self.max_length, "zero_point": self.zero_point, "scale": self.scale}
+        beside = folder / f".{_SETTINGS}.part"
+        beside.write_text(json.dumps(settings, indent=2))
+        beside.replace(folder / _SETTINGS)  # last: a folder without it is not a reward model
+
+    @classmethod
+    def load(cls, folder: Path) -> "RewardModel":
+        """Reads what `save` wrote.
+
+        Raises:
+            PreflowError: The folder holds no reward model of preflow.
+        """
+        path = folder / _SETTINGS
+        if not path.is_file():
+            raise PreflowError(f"{folder}: no {_SETTINGS} there; give the folder that train-reward-model wrote")
+        settings = json.loads(path.read_text())
+        model = cls(str(folder), max_length=settings["max_length"], kind=settings["kind"])
+        head = load_file(folder / _HEAD)
+        model.head.load_state_dict({"weight": head["weight"], "bias": head["bias"]})
+        model.likeness.data.copy_(head["likeness"])
+        model.zero_point, model.scale = settings["zero_point"], settings["scale"]
+        return model.eval()
+
+    def _from_embeddings(self, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
+        distinct = list(dict.fromkeys(prompts))
+        places = torch.tensor([distinct.index(prompt) for prompt in prompts], device=device())
+        prompt_means, _ = self._embed(distinct)
+        response_means, response_ends = self._embed(responses)
+        cosine = nn.functional.cosine_similarity(prompt_means[places], response_means)
+        return self.likeness * cosine + self.head(torch.cat([response_means, response_ends], 1)).squeeze(1).float()
+
+    def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Mean vectors and vectors of the last token of each text, `[B, H]` float32."""
+        batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
+        hidden = self.backbone(**batch.to(device())).last_hidden_state.float()
+        mask = batch["attention_mask"].to(hidden.device)
+        mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return mean, hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+
+    def _from_last_token(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
+        rows = [self._tokens(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+        lengths = torch.tensor([len(row) for row in rows], device=device())
+        ids = torch.full((len(rows), int(lengths.max())), self.tokenizer.pad_token_id, device=device())
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row, device=device())
+        mask = torch.arange(ids.shape[1], device=device()) < lengths[:, None]
+        hidden = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return self.head(hidden[torch.arange(len(rows)), lengths - 1].float()).squeeze(1).float()
+
+    def _tokens(self, prompt: PromptText, response: str) -> list[int]:
+        """Prompt, response and end; where that is too long the start of the prompt goes, never the end of the response."""
+        answer = self.tokenizer(response, add_special_tokens=False)["input_ids"]
+        return [*encode_prompt(self.tokenizer, prompt), *answer, self.tokenizer.eos_token_id][-self.max_length :]
+
+
+
+def _kind_of(config: Any) -> Kind:
+    names = config.architectures or []
+    return "causal" if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) else "encoder"
