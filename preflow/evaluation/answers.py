@@ -1,0 +1,132 @@
+"""The answers of both models side by side, by category, and the prompts where most changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from preflow.evaluation.formats import number
+from preflow.evaluation.report_data import ReportData, name_of
+from preflow.evaluation.win_rates import outcome
+from preflow.identity import as_messages
+from preflow.rows import Answer, Evaluation, Message
+
+Winner = Literal["tuned", "base", "tie", "unscored"]
+_WINNERS: dict[float | None, Winner] = {1.0: "tuned", 0.5: "tie", 0.0: "base", None: "unscored"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model's answer as it is shown. `score` is the headline judge's; `scores` are the other judges'."""
+
+    model: Literal["base", "tuned"]
+    text: str
+    tokens: int
+    cut_off: bool
+    score: str
+    scores: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One test prompt with both answers.
+
+    `summary` is its last question on one line; `whole` says that this is all of the prompt. `gain` is tuned minus base
+    by the headline judge, or None.
+    """
+
+    prompt_id: str
+    turns: tuple[Message, ...]
+    summary: str
+    whole: bool
+    reference: str | None
+    sides: tuple[Side, ...]
+    winner: Winner
+    gain: float | None
+    open: bool
+
+
+@dataclass(frozen=True)
+class Category:
+    """The examples of one category, with how many each model won."""
+
+    name: str
+    examples: tuple[Example, ...]
+    wins: int
+    ties: int
+    losses: int
+    open: bool
+
+
+def answer_categories(data: ReportData) -> list[Category]:
+    """All prompts in the order of the data, grouped by category; the first `data.examples` of them stand open."""
+    groups: dict[str, list[Evaluation]] = {}
+    for row in data.evaluations:
+        groups.setdefault(row.category or "", []).append(row)
+    categories, shown = [], 0
+    for name, rows in groups.items():
+        examples = tuple(_example(data, row, open_=shown + place < data.examples) for place, row in enumerate(rows))
+        shown += len(rows)
+        categories.append(_category(name or ("All prompts" if len(groups) == 1 else "Without category"), examples))
+    return categories
+
+
+def biggest_changes(data: ReportData) -> tuple[Example | None, Example | None]:
+    """The prompt the tuned model won by most and the one it lost by most; None where it won or lost none."""
+    examples = [_example(data, row, open_=True) for row in data.evaluations]
+    won = [example for example in examples if example.winner == "tuned"]
+    lost = [example for example in examples if example.winner == "base"]
+    return (
+        max(won, key=lambda example: example.gain or 0.0, default=None),
+        min(lost, key=lambda example: example.gain or 0.0, default=None),
+    )
+
+
+def _category(name: str, examples: Sequence[Example]) -> Category:
+    winners = [example.winner for example in examples]
+    return Category(
+        name=name,
+        examples=tuple(examples),
+        wins=winners.count("tuned"),
+        ties=winners.count("tie"),
+        losses=winners.count("base"),
+        open=any(example.open for example in examples),
+    )
+
+
+def _example(data: ReportData, row: Evaluation, *, open_: bool) -> Example:
+    turns = tuple(as_messages(row.prompt))
+    asked = [turn["content"] for turn in turns if turn["role"] == "user"] or [turn["content"] for turn in turns]
+    summary = " ".join(asked[-1].split()) if asked else ""
+    base, tuned = (_headline_score(data, row.answers.get(model)) for model in ("base", "tuned"))
+    result = outcome(tuned, base)
+    sides: list[Side] = []
+    for model in ("base", "tuned"):
+        if answer := row.answers.get(model):
+            sides.append(_side(data, model, answer))
+    return Example(
+        prompt_id=row.prompt_id,
+        turns=turns,
+        summary=summary,
+        whole=len(turns) == 1 and summary == turns[0]["content"].strip(),
+        reference=row.reference,
+        sides=tuple(sides),
+        winner=_WINNERS[result],
+        gain=tuned - base if result is not None and tuned is not None and base is not None else None,
+        open=open_,
+    )
+
+
+def _side(data: ReportData, model: Literal["base", "tuned"], answer: Answer) -> Side:
+    others = [judge for judge in data.judges if judge in answer.scores and judge != data.headline_judge]
+    return Side(
+        model=model,
+        text=answer.response,
+        tokens=answer.tokens,
+        cut_off=answer.finish_reason == "length",
+        score=number(_headline_score(data, answer)),
+        scores=tuple((name_of(judge), number(answer.scores[judge])) for judge in others),
+    )
+
+
+def _headline_score(data: ReportData, answer: Answer | None) -> float | None:
+    return answer.scores.get(data.headline_judge) if answer and data.headline_judge else None

@@ -1,0 +1,171 @@
+"""Small line charts over the updates of training: values in, coordinates of an SVG out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preflow.evaluation.formats import MISSING
+
+# Geometry in SVG units; the template's viewBox is WIDTH x HEIGHT.
+WIDTH, HEIGHT = 240, 140
+LEFT, RIGHT, TOP, BOTTOM = 40, 6, 8, 22
+_MARKED = 12  # up to this many updates each value gets a dot
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A chart to draw: its title, unit and the columns of the training log it shows, by name.
+
+    `share` values are shown in per cent. `bounds` are values the vertical axis holds in any case, such as the zero of a
+    measure that cannot be negative, so that noise near a constant does not look like a trend.
+    """
+
+    title: str
+    unit: str
+    columns: Mapping[str, str]
+    share: bool = False
+    bounds: tuple[float, ...] = ()
+
+
+CHARTS = (
+    Spec("Reward", "reward model's score", {"reward_mean": "mean"}),
+    Spec("KL from the start", "nats per answer", {"kl": "mean"}, bounds=(0.0,)),
+    Spec("Answer length", "tokens", {"response_tokens_mean": "mean", "response_tokens_p95": "95th percentile"}),
+    Spec("Ended by themselves", "% of answers", {"eos_rate": "share"}, share=True, bounds=(0.0, 100.0)),
+    Spec("Entropy", "nats per token", {"entropy": "mean"}, bounds=(0.0,)),
+    Spec("Approximate KL per update", "nats per token", {"approx_kl": "mean"}, bounds=(0.0,)),
+    Spec("Clipped ratios", "% of tokens", {"clip_fraction": "share"}, share=True, bounds=(0.0,)),
+    Spec("Explained variance", "value function, at most 1", {"explained_variance": "share"}, bounds=(0.0,)),
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart: `lines` are the points of its unbroken pieces, `dots` the values that get a mark."""
+
+    name: str
+    lines: tuple[str, ...]
+    dots: tuple[tuple[float, float], ...]
+    last: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart ready to draw. `y_ticks` are (coordinate, label); `x_ticks` are (coordinate, label, text anchor)."""
+
+    title: str
+    unit: str
+    series: tuple[Series, ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    x_ticks: tuple[tuple[float, str, str], ...]
+    lowest: str
+    highest: str
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """A straight map of values to coordinates; a single value lands in the middle."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        if self.high == self.low:
+            return (self.start + self.end) / 2
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def training_charts(log: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """The charts of a training log; one whose columns hold no number is left out, so an empty log gives none."""
+    charts = [_chart(spec, log) for spec in CHARTS]
+    return [chart for chart in charts if chart is not None]
+
+
+def nice_ticks(low: float, high: float) -> list[float]:
+    """Two to five round numbers that enclose [low, high], evenly spaced by 1, 2 or 5 times a power of ten."""
+    if high <= low:
+        margin = abs(low) * 0.1 or 1.0
+        low, high = low - margin, high + margin
+    rough = (high - low) / 3
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [index * step for index in range(start, end + 1)]
+
+
+def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
+    updates = [
+        float(place) if (given := _finite(row.get("update"))) is None else given for place, row in enumerate(log, 1)
+    ]
+    factor = 100.0 if spec.share else 1.0
+    columns = {
+        name: [None if (value := _finite(row.get(key))) is None else factor * value for row in log]
+        for key, name in spec.columns.items()
+    }
+    numbers = [value for values in columns.values() for value in values if value is not None]
+    if not numbers:
+        return None
+    ticks = nice_ticks(min([*numbers, *spec.bounds]), max([*numbers, *spec.bounds]))
+    across = _Scale(min(updates), max(updates), LEFT, WIDTH - RIGHT)
+    up = _Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
+    digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
+    finer = max(digits + 1, 1 if ticks[-1] >= 10 else 2)
+    series = tuple(_series(name, updates, values, across, up, finer) for name, values in columns.items())
+    main = next(shown for values in columns.values() if (shown := [value for value in values if value is not None]))
+    return Chart(
+        title=spec.title,
+        unit=spec.unit,
+        series=series,
+        y_ticks=tuple((_round(up(tick)), _label(tick, digits)) for tick in ticks),
+        x_ticks=_update_ticks(updates, across),
+        lowest=_label(min(main), finer),
+        highest=_label(max(main), finer),
+        first=_label(main[0], finer),
+        last=_label(main[-1], finer),
+    )
+
+
+def _series(
+    name: str, updates: Sequence[float], values: Sequence[float | None], across: _Scale, up: _Scale, digits: int
+) -> Series:
+    """Coordinates of one line, broken where values are missing; a value alone between gaps gets a dot."""
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for update, value in zip(updates, values, strict=True):
+        if value is None:
+            pieces.append([])
+        else:
+            pieces[-1].append((_round(across(update)), _round(up(value))))
+    points = [point for piece in pieces for point in piece]
+    alone = [piece[0] for piece in pieces if len(piece) == 1]
+    given = [value for value in values if value is not None]
+    return Series(
+        name=name,
+        lines=tuple(" ".join(f"{x},{y}" for x, y in piece) for piece in pieces if len(piece) > 1),
+        dots=tuple(points if len(points) <= _MARKED else [*alone, points[-1]]),
+        last=_label(given[-1], digits) if given else MISSING,
+    )
+
+
+def _update_ticks(updates: Sequence[float], across: _Scale) -> tuple[tuple[float, str, str], ...]:
+    first, last = min(updates), max(updates)
+    if first == last:
+        return ((_round(across(first)), f"update {first:g}", "middle"),)
+    return ((_round(across(first)), f"update {first:g}", "start"), (_round(across(last)), f"{last:g}", "end"))
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _label(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _round(value: float) -> float:
+    return round(value, 2)

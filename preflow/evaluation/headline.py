@@ -1,0 +1,150 @@
+"""The finding in plain words: did the tuned model get better, who says so, and what speaks against it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from preflow.evaluation.formats import NARROW_SPACE, percent, percent_range
+from preflow.evaluation.report_data import ReportData, name_of, number_in
+from preflow.evaluation.win_rates import WinRate
+
+Verdict = Literal["better", "worse", "unclear"]
+_WITHOUT_ENDING = "label_score_without_ended_properly"
+_LOPSIDED = 0.9
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The finding: a line, the sentence with its numbers, and what a careful reader should know beside it."""
+
+    verdict: Verdict
+    line: str
+    sentence: str
+    cautions: tuple[str, ...]
+
+
+def verdict_of(low: float, high: float) -> Verdict:
+    """`better` or `worse` when the whole interval of a win rate lies on one side of one half, else `unclear`."""
+    if low > 0.5:
+        return "better"
+    return "worse" if high < 0.5 else "unclear"
+
+
+def make_headline(data: ReportData) -> Headline:
+    """The finding of a run by its headline judge, with every caution that its numbers call for."""
+    judge = data.headline_judge
+    win = data.win_rates.get(judge) if judge else None
+    if judge is None or win is None:
+        sentence = "No judge could score both models on the same prompt, so nothing can be said about which is better."
+        return Headline("unclear", "No verdict: no prompt was scored", sentence, tuple(_monitor_cautions(data)))
+    verdict = verdict_of(win.low, win.high)
+    reservations = [*_judge_reservations(data, judge, win), *_monitor_cautions(data)]
+    lines: dict[Verdict, str] = {
+        "better": "The tuned model is better than the base model" + (", with reservations" if reservations else ""),
+        "worse": "The tuned model is worse than the base model",
+        "unclear": "No clear difference from the base model",
+    }
+    scored = win.wins + win.ties + win.losses
+    prompts = "the one test prompt" if scored == 1 else f"{scored} test prompts"
+    ties = ", a tie counting as half a win" if win.ties else ""
+    sentence = (
+        f"By {_in_sentence(judge)} it wins {percent(win.win_rate)} of {prompts}{ties} "
+        f"(95{NARROW_SPACE}% interval {percent_range(win.low, win.high)})."
+    )
+    if verdict == "unclear":
+        sentence += " The interval includes one half, so this run does not show that either model is better."
+    notes = [*_unscored_cautions(data, judge, win), *_length_cautions(data), *_reward_cautions(data)]
+    return Headline(verdict, lines[verdict], sentence, (*reservations, *notes))
+
+
+def _judge_reservations(data: ReportData, judge: str, win: WinRate) -> list[str]:
+    """What weakens a win by the headline judge."""
+    found: list[str] = []
+    if data.judge_roles[judge] == "reward model":
+        found.append("Training aimed at this very reward model's score, so a win by it proves little.")
+    if verdict_of(win.low, win.high) != "better":
+        return found
+    if verdict_of(win.length_controlled_low, win.length_controlled_high) != "better":
+        interval = percent_range(win.length_controlled_low, win.length_controlled_high)
+        found.append(
+            f"At equal length the win rate is {percent(win.length_controlled)} ({interval}): "
+            "the gain may be a change of length alone."
+        )
+    without = data.win_rates.get(_WITHOUT_ENDING)
+    if without is not None and verdict_of(without.low, without.high) != "better":
+        found.append(
+            f"Without the metric “ended properly” the win rate is {percent(without.win_rate)} "
+            f"({percent_range(without.low, without.high)}): what was learned may be little more than to stop in time."
+        )
+    return found
+
+
+def _unscored_cautions(data: ReportData, judge: str, win: WinRate) -> list[str]:
+    """Says how many prompts the headline judge left out."""
+    unscored = len(data.evaluations) - (win.wins + win.ties + win.losses)
+    if unscored <= 0:
+        return []
+    prompts = f"{unscored} of {len(data.evaluations)} prompts"
+    return [f"On {prompts} {_in_sentence(judge)} of one or both answers is missing; they are left out."]
+
+
+def _length_cautions(data: ReportData) -> list[str]:
+    """Says when lengths differ almost always the same way, where length control cannot work."""
+    pairs = [row.answers for row in data.evaluations if {"base", "tuned"} <= row.answers.keys()]
+    longer = sum(answers["tuned"].tokens > answers["base"].tokens for answers in pairs)
+    shorter = sum(answers["tuned"].tokens < answers["base"].tokens for answers in pairs)
+    if longer + shorter == 0 or max(longer, shorter) < _LOPSIDED * (longer + shorter):
+        return []
+    counts = [f"longer on {longer}", f"shorter on {shorter}"]
+    first, second = counts if longer > shorter else reversed(counts)
+    caution = f"The tuned answer is {first} and {second} of {len(pairs)} prompts. With so few prompts the other way, "
+    return [caution + "win rates at equal length are an extrapolation."]
+
+
+def _monitor_cautions(data: ReportData) -> list[str]:
+    """Monitors that fell. They were never trained on, so a fall is a sign that the gain was bought elsewhere."""
+    found = []
+    for judge in data.judges:
+        win = data.win_rates.get(judge)
+        if (
+            data.judge_roles[judge] == "monitor"
+            and judge != data.headline_judge
+            and win
+            and verdict_of(win.low, win.high) == "worse"
+        ):
+            found.append(
+                f"The monitor {_in_sentence(judge)} fell: by it the tuned model wins only "
+                f"{percent(win.win_rate)} ({percent_range(win.low, win.high)})."
+            )
+    return found
+
+
+def _reward_cautions(data: ReportData) -> list[str]:
+    """Signs that the reward model was weak or was exploited."""
+    found = []
+    judge = data.headline_judge
+    headline = data.win_rates.get(judge) if judge else None
+    for name, role in data.judge_roles.items():
+        win = data.win_rates.get(name)
+        if role != "reward model" or name == judge or win is None or judge is None or headline is None:
+            continue
+        if verdict_of(win.low, win.high) == "better" and verdict_of(headline.low, headline.high) != "better":
+            found.append(
+                f"The reward model prefers the tuned model ({percent(win.win_rate)}) where {_in_sentence(judge)} does "
+                "not: training may have exploited the reward model's mistakes."
+            )
+    low = number_in(data.reward_summary, "accuracy_low")
+    baselines = {
+        "always choosing the longer answer": number_in(data.reward_summary, "baseline_longer"),
+        "similarity to the prompt": number_in(data.reward_summary, "baseline_similarity"),
+    }
+    for baseline, accuracy in baselines.items():
+        if low is not None and accuracy is not None and low <= accuracy:
+            found.append(f"The reward model is not clearly more accurate than {baseline} ({percent(accuracy)}).")
+    return found
+
+
+def _in_sentence(judge: str) -> str:
+    """A judge's name inside a sentence: `the label score`, `“fact coverage”`."""
+    name = name_of(judge)
+    name = name[:1].lower() + name[1:]
+    return f"the {name}" if judge.startswith(("label_score", "reward_model")) else f"“{name}”"

@@ -1,0 +1,107 @@
+"""The report: one self-contained HTML file without scripts or requests to anywhere."""
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from preflow.evaluation import curves
+from preflow.evaluation.answers import answer_categories, biggest_changes
+from preflow.evaluation.definitions import GLOSSES, all_definitions
+from preflow.evaluation.formats import number, percent, percent_range, signed, whole
+from preflow.evaluation.headline import make_headline
+from preflow.evaluation.report_data import ReportData, name_of, number_in
+from preflow.evaluation.tables import judge_rows, score_rows, text_rows
+
+# Control characters have no meaning in HTML, and a null byte ends some readers' text: show them as their pictures
+# (U+2400 and up). A lone surrogate cannot be written as UTF-8.
+_VISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
+_VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD) | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
+_INSET = 1.5
+
+
+def render_report(data: ReportData) -> str:
+    """The report of one run as an HTML page.
+
+    Prompts, answers, names and parameters are hostile text: Jinja escapes all of it, control characters are made
+    visible, and the page's own policy forbids scripts and requests.
+
+    Returns:
+        A complete HTML document, to be written as UTF-8.
+    """
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=_visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(
+        number=number, percent=percent, signed=signed, whole=whole, across=across, in_sentence=_in_sentence
+    )
+    judges = judge_rows(data)
+    most_won, most_lost = biggest_changes(data)
+    return templates.get_template("report.html").render(
+        data=data,
+        headline=make_headline(data),
+        headline_judge=name_of(data.headline_judge) if data.headline_judge else "",
+        headline_row=next((row for row in judges if row.judge == data.headline_judge), None),
+        judges=judges,
+        judge_groups=[(role, list(rows)) for role, rows in groupby(judges, key=lambda row: row.role)],
+        scores=score_rows(data),
+        texts=text_rows(data),
+        glosses=GLOSSES,
+        charts=curves.training_charts(data.training_log),
+        geometry=curves,
+        reward=_reward_bars(data),
+        categories=answer_categories(data),
+        most_won=most_won,
+        most_lost=most_lost,
+        parameters=[(key, _shown(value)) for key, value in data.parameters.items()],
+        definitions=all_definitions(data),
+    )
+
+
+def across(share: float) -> str:
+    """A share as a horizontal place in a plot, in per cent of its width, inset so that marks at 0 and 1 stay whole."""
+    return f"{_INSET + min(max(share, 0.0), 1.0) * (100 - 2 * _INSET):.2f}%"
+
+
+def _reward_bars(data: ReportData) -> dict[str, Any]:
+    """The reward model's accuracy and its baselines, as bars; no bars when the summary holds no accuracy."""
+    summary = data.reward_summary
+    low, high = number_in(summary, "accuracy_low"), number_in(summary, "accuracy_high")
+    candidates = [
+        ("Reward model", "tuned", number_in(summary, "accuracy"), low, high),
+        ("Longer answer", "other", number_in(summary, "baseline_longer"), None, None),
+        ("Similarity to the prompt", "other", number_in(summary, "baseline_similarity"), None, None),
+    ]
+    return {
+        "bars": [bar for bar in candidates if bar[2] is not None],
+        "interval": percent_range(low, high),
+        "facts": [
+            ("Training pairs", whole(number_in(summary, "train_pairs"))),
+            ("Held-out pairs", whole(number_in(summary, "validation_pairs"))),
+            ("Zero point", number(number_in(summary, "zero_point"))),
+        ],
+    }
+
+
+def _in_sentence(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _shown(value: Any) -> str:
+    """A parameter's value: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _visible(value: Any) -> Any:
+    """Control characters of text as visible signs; everything else, also markup of the template, as it is."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return value.replace("\r\n", "\n").translate(_VISIBLE)

@@ -1,0 +1,94 @@
+"""What a report is made of, and the names its readers see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from preflow.evaluation.win_rates import WinRate
+from preflow.rows import Evaluation
+
+JudgeRole = Literal["label score", "label metric", "monitor", "reward model"]
+
+# Also the order in which judges are shown.
+ROLES: tuple[JudgeRole, ...] = ("label score", "label metric", "monitor", "reward model")
+
+_NAMES = {
+    "repetition": "Free of repetition",  # 1 is best, and the bare name would say the opposite
+    "response_tokens": "Answer length",
+    "eos_rate": "Answers that end by themselves",
+    "distinct_1": "Distinct words (distinct-1)",
+    "distinct_2": "Distinct word pairs (distinct-2)",
+    "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
+    "kl": "KL from the base model",
+}
+_WITHOUT = "label_score_without_"
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that a report shows. The same data always gives the same report.
+
+    Attributes:
+        title: The name of the run, as it stands above the headline.
+        base_model: The model the tuned one was trained from.
+        policy_digest: Digest of the tuned policy.
+        target_sequence_length: The most tokens an answer may have.
+        parameters: The run's parameters; values are shown as JSON.
+        evaluations: One row per test prompt, with the answers `base` and `tuned`.
+        win_rates: By judge. A judge without any scored prompt is absent.
+        judge_roles: The role of every judge. The first with the role `label score` decides the headline; in a run
+            without labels it is the reward model.
+        base: The base model's measures: `response_tokens`, `eos_rate` (a share), `distinct_1`, `distinct_2`, `rouge_l`,
+            `bleu`, and the mean score of every judge under the judge's name. Null where it cannot be given.
+        tuned: The same of the tuned model.
+        kl: KL divergence of the tuned from the base model, in nats per answer.
+        reward_summary: What `train_reward_model` returned; may be empty.
+        training_log: The rows that `optimize_policy` logged, one per update; may be empty.
+        examples: How many of the side-by-side answers stand open.
+        definitions: Exact meanings of measures, by key; they come before the built-in ones, and those the run does not
+            have are left out. The place for the descriptions of metrics.
+    """
+
+    title: str
+    base_model: str
+    policy_digest: str
+    target_sequence_length: int
+    parameters: Mapping[str, Any]
+    evaluations: Sequence[Evaluation]
+    win_rates: Mapping[str, WinRate]
+    judge_roles: Mapping[str, JudgeRole]
+    base: Mapping[str, float | None]
+    tuned: Mapping[str, float | None]
+    kl: float | None
+    reward_summary: Mapping[str, Any]
+    training_log: Sequence[Mapping[str, Any]]
+    examples: int = 8
+    definitions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def judges(self) -> list[str]:
+        """All judges, by role and then in the order given."""
+        return sorted(self.judge_roles, key=lambda judge: ROLES.index(self.judge_roles[judge]))
+
+    @property
+    def headline_judge(self) -> str | None:
+        """The judge that decides the headline and who won a prompt; None when there are no judges."""
+        for wanted in ("label score", "reward model"):
+            for judge, role in self.judge_roles.items():
+                if role == wanted:
+                    return judge
+        return next(iter(self.judge_roles), None)
+
+
+def name_of(key: str) -> str:
+    """A measure's name for readers: `fact_coverage` is `Fact coverage`."""
+    if key.startswith(_WITHOUT):
+        return f"Label score without “{key.removeprefix(_WITHOUT).replace('_', ' ')}”"
+    return _NAMES.get(key) or key.replace("_", " ").strip().capitalize()
+
+
+def number_in(summary: Mapping[str, Any], key: str) -> float | None:
+    """A number of a summary, or None when it is missing or no number."""
+    value = summary.get(key)
+    return float(value) if isinstance(value, int | float) else None

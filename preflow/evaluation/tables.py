@@ -1,0 +1,134 @@
+"""The two tables of a report: win rates by judge, and both models' measures side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from preflow.evaluation.formats import MISSING, NARROW_SPACE, decimals, number, percent, percent_range, signed
+from preflow.evaluation.headline import Verdict, verdict_of
+from preflow.evaluation.intervals import Interval, bootstrap_interval
+from preflow.evaluation.report_data import JudgeRole, ReportData, name_of
+from preflow.evaluation.win_rates import WinRate
+from preflow.rows import Answer
+
+_SEED = 0
+_TEXT_MEASURES = ("response_tokens", "eos_rate", "distinct_1", "distinct_2", "rouge_l", "bleu")
+_COARSE = ("response_tokens", "bleu")  # tens rather than ones: one decimal says enough
+_UNITS = {"response_tokens": "tokens", "bleu": "0 to 100", "kl": "nats per answer"}
+
+
+@dataclass(frozen=True)
+class JudgeRow:
+    """One judge's line of the forest plot; `win` is None when it scored no prompt."""
+
+    judge: str
+    name: str
+    role: JudgeRole
+    win: WinRate | None
+    verdict: Verdict
+    controlled_verdict: Verdict
+    raw: str
+    raw_interval: str
+    controlled: str
+    controlled_interval: str
+    counts: str
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One measure of both models, as text. `verdict` is `unclear` for measures where more is not better."""
+
+    key: str
+    name: str
+    unit: str
+    base: str
+    tuned: str
+    change: str
+    interval: str
+    verdict: Verdict
+
+
+def judge_rows(data: ReportData) -> list[JudgeRow]:
+    """All judges with their win rates, by role."""
+    return [_judge_row(judge, data.judge_roles[judge], data.win_rates.get(judge)) for judge in data.judges]
+
+
+def _judge_row(judge: str, role: JudgeRole, win: WinRate | None) -> JudgeRow:
+    if win is None:
+        return JudgeRow(judge, name_of(judge), role, None, "unclear", "unclear", MISSING, "", MISSING, "", MISSING)
+    return JudgeRow(
+        judge=judge,
+        name=name_of(judge),
+        role=role,
+        win=win,
+        verdict=verdict_of(win.low, win.high),
+        controlled_verdict=verdict_of(win.length_controlled_low, win.length_controlled_high),
+        raw=percent(win.win_rate),
+        raw_interval=percent_range(win.low, win.high),
+        controlled=percent(win.length_controlled),
+        controlled_interval=percent_range(win.length_controlled_low, win.length_controlled_high),
+        counts=f"{win.wins} / {win.ties} / {win.losses}",
+    )
+
+
+def score_rows(data: ReportData) -> list[MeasureRow]:
+    """The mean score of every judge that has one, base against tuned."""
+    judges = [judge for judge in data.judges if judge in data.base or judge in data.tuned]
+    return [_measure_row(data, judge, _score_by(judge), judged=True) for judge in judges]
+
+
+def text_rows(data: ReportData) -> list[MeasureRow]:
+    """Measures of the answers' texts, further measures the maps hold, and the KL divergence."""
+    known = {*data.judges, *_TEXT_MEASURES, "kl"}
+    others = [key for key in [*data.base, *data.tuned] if key not in known]
+    of_answer: dict[str, Callable[[Answer], float | None]] = {
+        "response_tokens": lambda answer: float(answer.tokens),
+        "eos_rate": lambda answer: float(answer.finish_reason == "stop"),
+    }
+    keys = [key for key in [*_TEXT_MEASURES, *dict.fromkeys(others)] if key in data.base or key in data.tuned]
+    rows = [_measure_row(data, key, of_answer.get(key), judged=False) for key in keys]
+    kl = MeasureRow("kl", name_of("kl"), _UNITS["kl"], MISSING, number(data.kl), MISSING, "", "unclear")
+    return [*rows, kl]
+
+
+def _measure_row(
+    data: ReportData, key: str, of_answer: Callable[[Answer], float | None] | None, *, judged: bool
+) -> MeasureRow:
+    """One row; its change gets an interval when the measure exists per answer (`of_answer`)."""
+    scale, digits, unit = 1.0, None, ""
+    if key == "eos_rate":
+        scale, digits, unit = 100.0, 1, f"{NARROW_SPACE}%"
+    elif key in _COARSE:
+        digits = 1
+    base, tuned = (None if value is None else scale * value for value in (data.base.get(key), data.tuned.get(key)))
+    digits = decimals(base, tuned) if digits is None else digits
+    change = tuned - base if tuned is not None and base is not None else None
+    interval = _change_interval(data, of_answer) if of_answer and change is not None else None
+    span = f"{signed(scale * interval.low, digits)} to {signed(scale * interval.high, digits)}" if interval else ""
+    verdict: Verdict = "unclear"
+    if judged and interval:
+        verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "unclear"
+    return MeasureRow(
+        key=key,
+        name=name_of(key),
+        unit=_UNITS.get(key, ""),
+        base=number(base, digits) + (unit if base is not None else ""),
+        tuned=number(tuned, digits) + (unit if tuned is not None else ""),
+        change=signed(change, digits) + (" points" if unit and change is not None else ""),
+        interval=span,
+        verdict=verdict,
+    )
+
+
+def _score_by(judge: str) -> Callable[[Answer], float | None]:
+    return lambda answer: answer.scores.get(judge)
+
+
+def _change_interval(data: ReportData, of_answer: Callable[[Answer], float | None]) -> Interval | None:
+    """Bootstrap interval of the mean change over the prompts where both answers have the measure."""
+    changes = []
+    for row in data.evaluations:
+        if {"base", "tuned"} <= row.answers.keys():
+            base, tuned = of_answer(row.answers["base"]), of_answer(row.answers["tuned"])
+            if base is not None and tuned is not None:
+                changes.append(tuned - base)
+    return bootstrap_interval(changes, _SEED) if len(changes) > 1 else None
