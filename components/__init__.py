@@ -1,0 +1,1 @@
+"""The pipeline's components, one file each: typed inputs and outputs, and one call into the library."""

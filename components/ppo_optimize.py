@@ -1,0 +1,76 @@
+"""ppo-optimize: the policy learns from the reward model."""
+
+from kfp.dsl import Dataset, Input, Metrics, Model, Output, component
+
+from components.image import IMAGE
+from components.scalars import scalars
+
+
+@component(base_image=IMAGE, install_kfp_package=False, additional_funcs=[scalars])
+def ppo_optimize(
+    prompts: Input[Dataset],
+    reward_model: Input[Model],
+    model: str,
+    policy_digest: str,
+    train_steps: int,
+    batch_size: int,
+    ppo_epochs: int,
+    ppo_minibatches: int,
+    learning_rate: float,
+    kl_coeff: float,
+    lora_rank: int,
+    sampling_temperature: float,
+    target_sequence_length: int,
+    seed: int,
+    code_version: str,
+    policy: Output[Model],
+    training_log: Output[Dataset],
+    metrics: Output[Metrics],
+):
+    """Optimizes the policy with PPO against the reward model, held near the policy it started from.
+
+    Args:
+        prompts: Prompt rows.
+        reward_model: The reward model; the only judge that PPO sees.
+        model: The policy to tune.
+        policy_digest: Digest of its files; only in the cache key.
+        train_steps: PPO updates.
+        batch_size: Episodes per update.
+        ppo_epochs: Passes over the episodes of an update.
+        ppo_minibatches: Minibatches per pass.
+        learning_rate: Peak learning rate.
+        kl_coeff: Weight of the divergence in the reward.
+        lora_rank: Rank of the adapter.
+        sampling_temperature: Sampling temperature of the episodes.
+        target_sequence_length: Longest answer in tokens.
+        seed: Seed of sampling and order.
+        code_version: Digest of the library's sources; only in the cache key.
+        policy: The tuned policy; its metadata hold the whole summary.
+        training_log: One row per update.
+        metrics: Where the optimization ended.
+    """
+    from pathlib import Path
+
+    from preflow.ppo import PPOConfig, optimize_policy
+
+    summary = optimize_policy(
+        prompts=Path(prompts.path),
+        model=model,
+        reward_model=Path(reward_model.path),
+        output=Path(policy.path),
+        training_log=Path(training_log.path),
+        config=PPOConfig(
+            train_steps=train_steps,
+            batch_size=batch_size,
+            epochs=ppo_epochs,
+            minibatches=ppo_minibatches,
+            learning_rate=learning_rate,
+            kl_coeff=kl_coeff,
+            lora_rank=lora_rank,
+            temperature=sampling_temperature,
+            target_sequence_length=target_sequence_length,
+            seed=seed,
+        ),
+    )
+    policy.metadata.update(summary)
+    metrics.metadata.update(scalars(summary, "ppo"))

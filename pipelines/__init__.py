@@ -1,0 +1,1 @@
+"""The pipelines, and how to compile, launch and look at them."""

@@ -1,0 +1,41 @@
+"""Defaults of the pipelines' parameters. The only place that has them."""
+
+PROMPT_DATASET = "packaged:prompts"
+PREFERENCE_DATASET = "packaged:example-feedback"
+LARGE_MODEL = "SmolLM2-135M-Instruct"
+REWARD_MODEL = "all-MiniLM-L6-v2"
+ENCODER = "all-MiniLM-L6-v2"
+
+PROMPT_SEQUENCE_LENGTH = 512
+TARGET_SEQUENCE_LENGTH = 64
+
+NUM_PROMPTS = 168
+NUM_SAMPLES = 4
+SAMPLING_TEMPERATURE = 1.0
+GENERATION_BATCH_SIZE = 32
+
+LABEL_WEIGHTS = {"relevance": 2.0, "ended_properly": 0.5}
+MONITORS = ["coherence", "reference_similarity"]
+MIN_SCORE_GAP = 0.05
+
+REWARD_MODEL_TRAIN_STEPS = 40
+REWARD_MODEL_BATCH_SIZE = 16
+REWARD_MODEL_LEARNING_RATE = 5e-5
+
+REINFORCEMENT_LEARNING_TRAIN_STEPS = 8
+REINFORCEMENT_LEARNING_BATCH_SIZE = 32
+REINFORCEMENT_LEARNING_LEARNING_RATE = 2e-4
+PPO_EPOCHS = 4
+PPO_MINIBATCHES = 4
+KL_COEFF = 0.05
+LORA_RANK = 16
+
+EVAL_MAX_PROMPTS = 128
+EVAL_TEMPERATURE = 0.0
+MIN_WIN_RATE = 0.5
+MAX_KL = 10.0
+
+SEED = 0
+
+UNRESOLVED: dict[str, str] = {}
+"""What the launcher fills in before it submits."""

@@ -1,0 +1,92 @@
+"""The two real pipelines through the real launcher and the real store, with small stand-ins for the verbs."""
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.compile import compile_pipeline
+from pipelines.launch import run_local
+from preflow.rows import Feedback
+from preflow.store import append_feedback, connect, list_runs
+
+_STUBS = Path(__file__).parent / "stubs"
+_EVERY_STEP_BUT_THE_RECORD = {
+    "validate-inputs",
+    "log-generations",
+    "auto-score",
+    "feedback-snapshot",
+    "build-preferences",
+    "train-reward-model",
+    "ppo-optimize",
+    "eval-inference",
+    "promote",
+}
+
+
+@pytest.fixture
+def launched(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs a pipeline and gives its summary."""
+    monkeypatch.setenv("PYTHONPATH", str(_STUBS))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    inputs = types.ModuleType("preflow.inputs")
+    inputs.validate_inputs = lambda *, prompt_dataset, prompts_out, **_: {}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "preflow.inputs", inputs)
+
+    def run(name: str, **parameters: Any) -> Any:
+        compiled = compile_pipeline(name, tmp_path / f"{name}.yaml")
+        folder = run_local(compiled, parameters, tmp_path / "home")
+        return json.loads((folder / "summary.json").read_text())
+
+    return run
+
+
+def test_the_loop_is_recorded_and_the_same_run_again_comes_from_the_cache(
+    launched: Callable[..., Any], database_url: str
+) -> None:
+    first = launched("rlhf")
+    assert first["cached"] == []
+    assert (first["win_rate"], first["promoted"], first["reward_model_accuracy"]) == (0.75, True, 0.75)
+
+    second = launched("rlhf", num_samples=4)
+    assert set(second["cached"]) == _EVERY_STEP_BUT_THE_RECORD, "recording a run must not change what the next one sees"
+
+    changed = launched("rlhf", kl_coeff=0.2)
+    assert "train-reward-model" in changed["cached"]
+    assert not {"ppo-optimize", "eval-inference"} & set(changed["cached"])
+
+    with connect(database_url) as connection:
+        runs = {run.run_id: run for run in list_runs(connection)}
+        assert set(runs) == {first["run_id"], second["run_id"], changed["run_id"]}
+        assert runs[changed["run_id"]].parameters["kl_coeff"] == 0.2
+        assert runs[first["run_id"]].metrics["eval_win_rates_label_score_low"] == 0.625
+        said = Feedback(
+            feedback_id="f1",
+            kind="thumbs",
+            prompt_id="p1",
+            prompt="What is dew?",
+            responses=[{"text": "Water."}],
+            value=1,
+            labeler="ada",
+            source="human",
+            created_at="2026-01-02T03:04:05Z",
+        )
+        append_feedback(connection, [said])
+
+    heard = launched("rlhf")
+    assert "log-generations" in heard["cached"]
+    assert not {"feedback-snapshot", "build-preferences", "train-reward-model"} & set(heard["cached"])
+
+
+def test_the_classic_stages_need_the_database_only_for_the_record(
+    launched: Callable[..., Any], database_url: str
+) -> None:
+    summary = launched("rlhf_from_preferences", eval_dataset="")
+    assert summary["promoted"] is True
+    assert "log-generations" not in summary["seconds"]
+    with connect(database_url) as connection:
+        assert [run.pipeline for run in list_runs(connection)] == ["rlhf-from-preferences"]
