@@ -22,17 +22,6 @@ from pipelines.summary import manifest, report_files, summarise
 from pipelines.tables import output
 from preflow.errors import PreflowError
 
-_INPUTS = (
-    "prompt_dataset",
-    "preference_dataset",
-    "eval_dataset",
-    "instruction",
-    "large_model_reference",
-    "reward_model_reference",
-    "encoder_reference",
-    "prompt_sequence_length",
-)
-
 
 def run_local(pipeline_yaml: Path, parameters: Mapping[str, Any], home: Path) -> Path:
     """Runs a compiled pipeline with every step in a process of its own, and shows it on standard output.
@@ -82,14 +71,17 @@ def check_inputs(parameters: Mapping[str, Any]) -> None:
     """
     if "prompt_dataset" not in parameters:
         return
-    from preflow.inputs import validate_inputs
+    from preflow.inputs import check_form
+    from preflow.scoring.registry import check_roles
 
-    from preflow.scoring import check_roles
-
-    check_roles(parameters["label_weights"], parameters["monitors"])
-    with tempfile.TemporaryDirectory(prefix="preflow-") as folder:
-        outputs = {f"{name}_out": Path(folder, name) for name in ("prompts", "eval_prompts", "preferences")}
-        validate_inputs(**{name: parameters[name] for name in _INPUTS}, **outputs)
+    if "label_weights" in parameters:
+        check_roles(parameters["label_weights"], parameters["monitors"])
+    check_form(
+        parameters["prompt_dataset"],
+        parameters["preference_dataset"],
+        parameters["eval_dataset"],
+        parameters["instruction"],
+    )
 
 
 @contextmanager

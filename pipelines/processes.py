@@ -4,6 +4,7 @@ A step's processes carry its name in their environment, so that they are told ap
 the steps that run beside them.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -83,7 +84,5 @@ def _high_mark(pid: int) -> float:
 
 
 def _quietly(action: Callable[[], None]) -> None:
-    try:
+    with contextlib.suppress(psutil.Error):
         action()
-    except psutil.Error:
-        pass

@@ -13,7 +13,9 @@ def encode_prompt(tokenizer: Any, prompt: PromptText) -> list[int]:
     With a chat template the turns go through it. Without one (a base model) the contents are joined by blank lines.
     """
     if tokenizer.chat_template:
-        ids: list[int] = tokenizer.apply_chat_template(as_messages(prompt), add_generation_prompt=True, return_dict=False)
+        ids: list[int] = tokenizer.apply_chat_template(
+            as_messages(prompt), add_generation_prompt=True, return_dict=False
+        )
         return ids
     text = "\n\n".join(message["content"] for message in as_messages(prompt)) + "\n\n"
     plain: list[int] = tokenizer(text)["input_ids"]

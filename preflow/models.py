@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from preflow.attention import use_grouped_decoding
 from preflow.errors import PreflowError
-from preflow.generation.attention import use_grouped_decoding
 from preflow.identity import digest_bytes, digest_files
 from preflow.uris import fetch_folder, is_gcs
 
@@ -35,7 +35,7 @@ def preferred_dtype() -> torch.dtype:
     """bfloat16 where the device computes it natively, float32 elsewhere."""
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # type: ignore[no-untyped-call]
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if capable else torch.float32
 
 
@@ -87,9 +87,14 @@ def load_tokenizer(reference: str) -> Any:
 
     tokenizer = _load(AutoTokenizer.from_pretrained, reference)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        spare = next((token for token in (tokenizer.unk_token, tokenizer.bos_token) if token not in (None, tokenizer.eos_token)), None)
+        spare = next(
+            (token for token in (tokenizer.unk_token, tokenizer.bos_token) if token not in (None, tokenizer.eos_token)),
+            None,
+        )
         if spare is None:
-            raise PreflowError(f"{reference}: its tokenizer has no token apart from EOS to pad with; set one in its tokenizer_config.json")
+            raise PreflowError(
+                f"{reference}: its tokenizer has no token but EOS to pad with; set one in its tokenizer_config.json"
+            )
         tokenizer.pad_token = spare
     tokenizer.padding_side = "right"
     return tokenizer
@@ -107,7 +112,7 @@ def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
     if base is not None:
         from peft import PeftModel
 
-        model = _load(AutoModelForCausalLM.from_pretrained, base, dtype=torch.float32)
+        model = load_causal_lm(base, torch.float32)  # which may be an adapter on another base itself
         model = PeftModel.from_pretrained(model, resolve_model(reference)[0]).merge_and_unload().to(dtype)
     else:
         model = _load(AutoModelForCausalLM.from_pretrained, reference, dtype=dtype)
@@ -132,14 +137,10 @@ def eos_ids(model: Any, tokenizer: Any) -> list[int]:
 
 
 def load_backbone(reference: str) -> Any:
-    """A model without a head, in float32 and with dropout off, on the device."""
+    """A model without a head, in float32 and in evaluation mode (dropout is off), on the device."""
     from transformers import AutoModel
 
-    model = _load(AutoModel.from_pretrained, reference, dtype=torch.float32)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model.to(device())
+    return _load(AutoModel.from_pretrained, reference, dtype=torch.float32).to(device()).eval()
 
 
 def load_encoder(reference: str) -> Any:
@@ -166,7 +167,9 @@ def _packaged_source(name: str) -> Path:
     package, inside = _PACKAGED[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise PreflowError(f"{name}: the package that carries it, {package.replace('_', '-')}, is not installed; run `make install`")
+        raise PreflowError(
+            f"{name}: the package that carries it, {package.replace('_', '-')}, is not installed; run `make install`"
+        )
     return Path(spec.origin).parent / inside
 
 
@@ -187,7 +190,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
         # The weights are plain float32 now; what the loader notes of their origin would make it look for a GGUF again.
         model.hf_quantizer = None
         del model.config.quantization_config
@@ -200,7 +203,9 @@ def _convert_gguf(source: Path, target: Path) -> None:
             if not target.is_dir():  # another process was first, and its copy is the same
                 raise
     except OSError as error:
-        raise PreflowError(f"{target}: the packaged model could not be unpacked: {error.strerror or error}; it needs 600 MB") from error
+        raise PreflowError(
+            f"{target}: the packaged model could not be unpacked: {error.strerror or error}; it needs 600 MB"
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -35,7 +35,12 @@ def track(label: str, total: int) -> Iterator[Callable[..., None]]:
 
             yield advance
     else:
-        yield _lines(label, total, _LOG_EVERY_SECONDS, lambda label, done, total, note: f"{label}: {done}/{total} {note}".rstrip())
+        yield _lines(
+            label,
+            total,
+            _LOG_EVERY_SECONDS,
+            lambda label, done, total, note: f"{label}: {done}/{total} {note}".rstrip(),
+        )
 
 
 def _lines(label: str, total: int, every: float, line: Callable[[str, int, int, str], str]) -> Callable[..., None]:

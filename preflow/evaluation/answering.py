@@ -21,7 +21,15 @@ class Reply(NamedTuple):
 
 
 def answer(
-    label: str, model: Any, tokenizer: Any, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float, batch_size: int, seed: int
+    label: str,
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    max_tokens: int,
+    temperature: float,
+    batch_size: int,
+    seed: int,
 ) -> list[Reply]:
     """One answer to each prompt, in order. `label` names the progress bar."""
     replies: dict[str, Reply] = {}
@@ -31,7 +39,9 @@ def answer(
     with track(label, len(order)) as advance:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            samples = _sample(model, tokenizer, [encoded[row.prompt_id] for row in batch], max_tokens, temperature, generator)
+            samples = _sample(
+                model, tokenizer, [encoded[row.prompt_id] for row in batch], max_tokens, temperature, generator
+            )
             lengths, stopped, ids = samples.lengths.tolist(), samples.stopped.tolist(), samples.response_ids.tolist()
             for number, row in enumerate(batch):
                 text = tokenizer.decode(ids[number][: lengths[number]], skip_special_tokens=True).replace("\0", "")
@@ -64,7 +74,12 @@ def kl_per_response(
 
 
 def _sample(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float, generator: torch.Generator
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    temperature: float,
+    generator: torch.Generator,
 ) -> Samples:
     return sample(
         model,
@@ -81,11 +96,12 @@ def _kl(tuned: Any, base: Any, samples: Samples, rows_at_once: int = 8) -> list[
     attention = torch.cat([samples.prompt_mask, samples.response_mask], 1).long()
     positions = (attention.cumsum(1) - 1).clamp(min=0)
     sums: list[float] = []
-    for rows in torch.arange(len(samples.ids), device=device()).split(rows_at_once):
+    for rows in torch.arange(len(samples.ids), device=device()).split(rows_at_once):  # type: ignore[no-untyped-call]
         inputs = {"input_ids": samples.ids[rows], "attention_mask": attention[rows], "position_ids": positions[rows]}
         keep = samples.response_mask.shape[1] + 1
         logp, logq = (
-            model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1].float().log_softmax(-1) for model in (tuned, base)
+            model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1].float().log_softmax(-1)
+            for model in (tuned, base)
         )
         divergence = (logp.exp() * (logp - logq)).sum(-1)
         sums += (divergence * samples.response_mask[rows]).sum(1).tolist()

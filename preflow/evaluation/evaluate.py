@@ -73,22 +73,29 @@ def evaluate(
         seed: Of sampling and of the bootstrap.
 
     Returns:
-        Win rates by judge with 95 % intervals, those of the leading judge (label score, or reward model where there are no
-        labels) on top, KL in nats per response, and the metrics of both models.
+        Win rates by judge with 95 % intervals, those of the leading judge (label score, or reward model where there
+        are no labels) on top, KL in nats per response, and the metrics of both models.
     """
     if label_weights:
         check_roles(label_weights, monitors)
     prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: max_prompts or None]
     tokenizer = load_tokenizer(base_model)
     base, tuned = load_causal_lm(base_model), load_causal_lm(str(policy))
-    settings = {"max_tokens": 2 * target_sequence_length, "temperature": temperature, "batch_size": batch_size, "seed": seed}
+    settings: dict[str, Any] = {
+        "max_tokens": 2 * target_sequence_length,
+        "temperature": temperature,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
     replies = {
         "base": answer("answers of the base model", base, tokenizer, prompts, **settings),
         "tuned": answer("answers of the tuned model", tuned, tokenizer, prompts, **settings),
     }
     kl = float(
         np.mean(
-            kl_per_response(tuned, base, tokenizer, prompts, max_tokens=target_sequence_length, batch_size=batch_size, seed=seed)
+            kl_per_response(
+                tuned, base, tokenizer, prompts, max_tokens=target_sequence_length, batch_size=batch_size, seed=seed
+            )
         )
     )
     judge = RewardModel.load(reward_model)
@@ -103,7 +110,12 @@ def evaluate(
         base_model=base_model,
         policy_digest=model_digest(str(policy)),
         target_sequence_length=2 * target_sequence_length,
-        parameters={"label_weights": dict(label_weights), "monitors": list(monitors), "temperature": temperature, "seed": seed},
+        parameters={
+            "label_weights": dict(label_weights),
+            "monitors": list(monitors),
+            "temperature": temperature,
+            "seed": seed,
+        },
         evaluations=rows,
         win_rates=rates,
         judge_roles=_roles(label_weights, monitors),
@@ -145,19 +157,24 @@ def _judge(
         for row, reply in zip(prompts, replies, strict=True)
     ]
     single = {
-        name: [score.value for score in column] for name, column in score_texts(texts, [*label_weights, *monitors], embed).items()
+        name: [score.value for score in column]
+        for name, column in score_texts(texts, [*label_weights, *monitors], embed).items()
     }
     scores: dict[str, list[float | None]] = {}
     without = {name: weight for name, weight in label_weights.items() if name != _ENDED}
     for name, weights in ((_LABEL, label_weights), (_WITHOUT_ENDED, without)):
         if weights and (name == _LABEL or weights != dict(label_weights)):
-            scores[name] = [label_score({key: single[key][row] for key in weights}, weights) for row in range(len(prompts))]
+            scores[name] = [
+                label_score({key: single[key][row] for key in weights}, weights) for row in range(len(prompts))
+            ]
     scores |= single
     scores[_REWARD] = judge.score([row.prompt for row in prompts], [reply.response for reply in replies]).tolist()
     return scores
 
 
-def _win_rates(scores: Mapping[str, Mapping[str, Sequence[float | None]]], replies: Mapping[str, Sequence[Reply]], seed: int) -> dict[str, WinRate]:
+def _win_rates(
+    scores: Mapping[str, Mapping[str, Sequence[float | None]]], replies: Mapping[str, Sequence[Reply]], seed: int
+) -> dict[str, WinRate]:
     lengths = {name: [reply.tokens for reply in given] for name, given in replies.items()}
     rates = {
         judge: win_rate(scores["tuned"][judge], scores["base"][judge], lengths["tuned"], lengths["base"], seed=seed)
@@ -237,6 +254,8 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
-        raise PreflowError(f"{path}: cannot be written: {error.strerror}; free some space or choose another folder") from error
+        raise PreflowError(
+            f"{path}: cannot be written: {error.strerror}; free some space or choose another folder"
+        ) from error
     finally:
         beside.unlink(missing_ok=True)

@@ -70,12 +70,19 @@ def log_generations(
     if not 0 <= shard < num_shards:
         raise PreflowError(f"shard: {shard} is not one of the {num_shards} shards; they count from 0")
     if temperature == 0 and num_samples > 1:
-        raise PreflowError("num_samples: all answers are the same at temperature 0; set num_samples to 1 or raise the temperature")
-    rows = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)[: num_prompts or None][shard::num_shards]
+        raise PreflowError(
+            "num_samples: all answers are the same at temperature 0; set num_samples to 1 or raise the temperature"
+        )
+    taken = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)[: num_prompts or None]
+    if num_shards > len(taken):
+        raise PreflowError(f"num_shards: {num_shards} shards are more than the {len(taken)} prompts; lower num_shards")
+    rows = taken[shard::num_shards]
     digest = model_digest(model)
     sampling = {"temperature": temperature, "max_new_tokens": target_sequence_length, "seed": seed}
     jobs = [
-        Job(generation_id(row.prompt_id, digest, sampling, number), row, number) for row in rows for number in range(num_samples)
+        Job(generation_id(row.prompt_id, digest, sampling, number), row, number)
+        for row in rows
+        for number in range(num_samples)
     ]
     ids = [job.generation_id for job in jobs]
     with store.connect(database_url) as connection:
@@ -114,7 +121,12 @@ def _by_length(jobs: Sequence[Job], tokenizer: Any, batch_size: int) -> Iterator
 
 
 def _answer(
-    batch: Sequence[tuple[Job, list[int]]], policy: Any, tokenizer: Any, name: str, digest: str, sampling: dict[str, Any]
+    batch: Sequence[tuple[Job, list[int]]],
+    policy: Any,
+    tokenizer: Any,
+    name: str,
+    digest: str,
+    sampling: dict[str, Any],
 ) -> list[Generation]:
     started = time.monotonic()
     samples = sample(

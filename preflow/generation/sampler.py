@@ -20,7 +20,7 @@ class Samples:
         ids: `[B, P + T]` int64: prompts padded on the left, then responses padded on the right.
         prompt_mask: `[B, P]` bool, true on real prompt tokens.
         response_mask: `[B, T]` bool, true on sampled tokens, the end-of-sequence token included.
-        logprobs: `[B, T]` float32 log-probabilities of the sampled tokens at the sampling temperature, 0 outside the mask.
+        logprobs: `[B, T]` float32 log-probabilities of the sampled tokens at that temperature, 0 outside the mask.
         stopped: `[B]` bool, true where the response ended by itself.
     """
 
@@ -100,7 +100,11 @@ def sample(
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
         positions = (lengths[rows] + step)[:, None]
         output = model(
-            input_ids=tokens[:, None], attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            input_ids=tokens[:, None],
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
         )
     used = int(sampled.any(0).sum())
     return Samples(

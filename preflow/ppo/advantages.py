@@ -7,8 +7,8 @@ from torch import Tensor
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
     """Advantages and returns of finished episodes.
 
-    `delta_t = r_t + gamma * V_{t+1} - V_t` and `A_t = delta_t + gamma * lam * A_{t+1}` (eq. 11 and 16), with a value of 0
-    after the last token; the return is `A_t + V_t`.
+    `delta_t = r_t + gamma * V_{t+1} - V_t` and `A_t = delta_t + gamma * lam * A_{t+1}` (eq. 11 and 16), with a value of
+    0 after the last token; the return is `A_t + V_t`.
 
     Args:
         rewards: `[B, T]`.

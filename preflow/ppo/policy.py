@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from preflow.models import device, load_causal_lm, preferred_dtype
+from preflow.ppo.trunk import Trunk
 
 
 class Outputs(NamedTuple):
@@ -34,19 +35,27 @@ class Episodes(NamedTuple):
         ids: `[B, P + T]` int64.
         prompt_mask: `[B, P]` bool.
         response_mask: `[B, T]` bool.
+        hidden: `[B, P + T, H]` states after the layers that are not trained, where the policy keeps them.
     """
 
     ids: Tensor
     prompt_mask: Tensor
     response_mask: Tensor
+    hidden: Tensor | None = None
+
+    @property
+    def attention(self) -> Tensor:
+        """`[B, P + T]` bool, true on tokens."""
+        return torch.cat([self.prompt_mask, self.response_mask], 1)
 
     def select(self, rows: Tensor) -> "Episodes":
-        """The episodes of `rows`, without the columns that are padding in all of them. T stays as it is on the right."""
+        """The episodes of `rows`, without the columns that are padding in all of them."""
         prompt_mask, response_mask = self.prompt_mask[rows], self.response_mask[rows]
         width = self.prompt_mask.shape[1]
         first = int(prompt_mask.any(0).int().argmax())
-        longest = int(response_mask.sum(1).max())
-        return Episodes(self.ids[rows, first : width + longest], prompt_mask[:, first:], response_mask[:, :longest])
+        last = width + int(response_mask.sum(1).max())
+        hidden = None if self.hidden is None else self.hidden[rows, first:last]
+        return Episodes(self.ids[rows, first:last], prompt_mask[:, first:], response_mask[:, : last - width], hidden)
 
 
 class Policy(nn.Module):
@@ -61,6 +70,7 @@ class Policy(nn.Module):
         base = load_causal_lm(reference, preferred_dtype())
         base.config._name_or_path = reference  # what the adapter names as its base when it is saved
         layers = base.config.num_hidden_layers
+        self.trunk = Trunk(base, max(0, layers - lora_layers) if lora_layers else 0)
         settings = LoraConfig(
             r=lora_rank,
             lora_alpha=2 * lora_rank,
@@ -71,9 +81,11 @@ class Policy(nn.Module):
         )
         self.model: Any = get_peft_model(base, settings)
         self.model.peft_config["default"].base_model_name_or_path = reference
+        module: Any
         for module in self.model.modules():
             if hasattr(module, "lora_A"):
-                module.cast_input_dtype_enabled = False  # autocast rounds once; peft would go up to float32 and back
+                # Autocast rounds once; peft would go up to float32 and back.
+                module.cast_input_dtype_enabled = False
         self.value_head = nn.Linear(base.config.hidden_size, 1)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
@@ -86,17 +98,9 @@ class Policy(nn.Module):
         """
         mask = episodes.response_mask
         width = episodes.prompt_mask.shape[1]
-        attention = torch.cat([episodes.prompt_mask, mask], 1)
-        causal_lm = self.model.get_base_model()
-        trunk = getattr(causal_lm, causal_lm.base_model_prefix)
-        with torch.autocast(device().type, causal_lm.dtype, enabled=causal_lm.dtype != torch.float32):
-            hidden = trunk(
-                input_ids=episodes.ids,
-                attention_mask=attention.long(),
-                position_ids=(attention.long().cumsum(1) - 1).clamp(min=0),
-                use_cache=False,
-            ).last_hidden_state[:, width - 1 : -1][mask]
-            logits = causal_lm.get_output_embeddings()(hidden)
+        with self._autocast():
+            hidden = self.trunk.upper(episodes.ids, episodes.hidden, episodes.attention)[:, width - 1 : -1][mask]
+            logits = self.model.get_base_model().get_output_embeddings()(hidden)
         logits = logits.float() / self.temperature
         normaliser = logits.logsumexp(-1)
         chosen = logits.gather(1, episodes.ids[:, width:][mask][:, None]).squeeze(1)
@@ -106,10 +110,19 @@ class Policy(nn.Module):
             _place(chosen - normaliser, mask), _place(values, mask), None if spread is None else _place(spread, mask)
         )
 
+    def encode(self, episodes: Episodes) -> Tensor | None:
+        """The states of the layers that are not trained, for `Episodes.hidden`."""
+        with self._autocast():
+            return self.trunk.lower(episodes.ids, episodes.attention)
+
     def reference_logprobs(self, episodes: Episodes) -> Tensor:
         """`[B, T]` log-probabilities of the untouched base model."""
         with self.model.disable_adapter():
             return self(episodes).logprobs  # type: ignore[no-any-return]
+
+    def _autocast(self) -> torch.autocast:
+        dtype = self.model.get_base_model().dtype
+        return torch.autocast(device().type, dtype, enabled=dtype != torch.float32)
 
     def adapter_parameters(self) -> Iterator[nn.Parameter]:
         """The weights that PPO trains apart from the value head."""
@@ -128,4 +141,8 @@ def _place(values: Tensor, mask: Tensor) -> Tensor:
 def _linear_names(model: Any) -> set[str]:
     """The names that linear layers have inside a transformer layer."""
     head = model.get_output_embeddings()
-    return {name.rpartition(".")[2] for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and layer is not head}
+    return {
+        name.rpartition(".")[2]
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and layer is not head
+    }

@@ -17,6 +17,20 @@ def penalise_missing_eos(scores: Tensor, stopped: Tensor, penalty: float) -> Ten
     return scores - penalty * (~stopped).to(scores.dtype)
 
 
+def leave_one_out(scores: Tensor, samples_per_prompt: int) -> Tensor:
+    """Each score less the mean of the other scores of its prompt (arXiv:2402.14740, eq. 9); unchanged for one sample.
+
+    Args:
+        scores: `[B]`, the samples of a prompt next to each other.
+        samples_per_prompt: How many there are of each prompt.
+    """
+    if samples_per_prompt == 1:
+        return scores
+    groups = scores.view(-1, samples_per_prompt)
+    others = (groups.sum(1, keepdim=True) - groups) / (samples_per_prompt - 1)
+    return (groups - others).flatten()
+
+
 def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, kl_coeff: float) -> Tensor:
     """The reward of each token: the KL penalty everywhere, and the score on the last token.
 

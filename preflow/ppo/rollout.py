@@ -15,7 +15,7 @@ from preflow.ppo.config import PPOConfig
 from preflow.ppo.kl import k1
 from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Episodes, Policy
-from preflow.ppo.rewards import penalise_missing_eos, token_rewards
+from preflow.ppo.rewards import leave_one_out, penalise_missing_eos, token_rewards
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 
@@ -61,7 +61,7 @@ def collect(
     """Samples one response to each prompt and evaluates it.
 
     Args:
-        prompts: One an episode.
+        prompts: One an episode, `config.samples_per_prompt` times the same one in a row.
         policy: The policy as it is trained.
         sampler: The model to sample with; holds the same weights.
         tokenizer: Of the policy.
@@ -78,15 +78,27 @@ def collect(
         pad_id=tokenizer.pad_token_id,
     )
     scores = reward_model.score([row.prompt for row in prompts], decode(samples, tokenizer)).to(samples.ids.device)
-    episodes = Episodes(samples.ids, samples.prompt_mask, samples.response_mask)
+    episodes = _encoded(
+        Episodes(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_size
+    )
     logprobs, reference, values, entropy = _evaluate(episodes, policy, config.microbatch_size)
     mask = episodes.response_mask
     final = penalise_missing_eos(scores, samples.stopped, config.missing_eos_penalty)
+    final = leave_one_out(final, config.samples_per_prompt)
     rewards = token_rewards(final, k1(logprobs, reference), mask, config.kl_coeff)
     advantages, returns = gae(rewards, values, mask, config.gamma, config.gae_lambda)
     gap = ((samples.logprobs - logprobs).abs() * mask).sum() / mask.sum()
     return Rollout(
-        episodes, samples.stopped, scores, logprobs, reference, values, entropy, whiten(advantages, mask), returns, float(gap)
+        episodes,
+        samples.stopped,
+        scores,
+        logprobs,
+        reference,
+        values,
+        entropy,
+        whiten(advantages, mask),
+        returns,
+        float(gap),
     )
 
 
@@ -102,13 +114,26 @@ def decode(samples: Samples, tokenizer: Any) -> list[str]:
 def microbatches(episodes: Episodes, rows: Tensor, size: int) -> list[Tensor]:
     """`rows` cut into groups of at most `size` of similar length, so that little of a group is padding."""
     lengths = episodes.prompt_mask[rows].sum(1) + episodes.response_mask[rows].sum(1)
-    return list(rows[lengths.argsort(descending=True)].split(size))
+    return list(rows[lengths.argsort(descending=True)].split(size))  # type: ignore[no-untyped-call]
+
+
+def _encoded(episodes: Episodes, policy: Policy, size: int) -> Episodes:
+    """The episodes with the states of the layers that are not trained, where the policy keeps such states."""
+    parts = [
+        policy.encode(Episodes(*(tensor[rows] for tensor in episodes[:3])))
+        for rows in torch.arange(len(episodes.ids), device=episodes.ids.device).split(size)  # type: ignore[no-untyped-call]
+    ]
+    return episodes._replace(
+        hidden=torch.cat([part for part in parts if part is not None]) if parts[0] is not None else None
+    )
 
 
 @torch.no_grad()
 def _evaluate(episodes: Episodes, policy: Policy, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-probabilities, reference log-probabilities, values and entropies of all episodes, `[B, T]` each."""
-    logprobs, reference, values, entropy = (torch.zeros(episodes.response_mask.shape, device=episodes.ids.device) for _ in range(4))
+    logprobs, reference, values, entropy = (
+        torch.zeros(episodes.response_mask.shape, device=episodes.ids.device) for _ in range(4)
+    )
     for rows in microbatches(episodes, torch.arange(len(episodes.ids), device=episodes.ids.device), size):
         part = episodes.select(rows)
         outputs = policy(part, entropy=True)

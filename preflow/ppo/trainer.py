@@ -64,7 +64,10 @@ def optimize_policy(
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
     generator = torch.Generator().manual_seed(config.seed)
-    print(f"PPO: {config.train_steps} updates of {config.batch_size} episodes, {config.optimizer_steps} optimizer steps", flush=True)
+    print(
+        f"PPO: {config.train_steps} updates of {config.batch_size} episodes, {config.optimizer_steps} optimizer steps",
+        flush=True,
+    )
 
     log: list[dict[str, Any]] = []
     taken = skipped = 0
@@ -83,13 +86,14 @@ def optimize_policy(
 
 
 def _episodes(rows: Sequence[Prompt], config: PPOConfig, generator: torch.Generator) -> Iterator[list[Prompt]]:
-    """The prompts of each update, pass after pass over all of them in a new order each."""
+    """The prompts of each update, each as often as it is sampled, pass after pass over all of them in a new order."""
     queue: list[int] = []
+    distinct = config.batch_size // config.samples_per_prompt
     for _ in range(config.train_steps):
-        while len(queue) < config.batch_size:
+        while len(queue) < distinct:
             queue += torch.randperm(len(rows), generator=generator).tolist()
-        yield [rows[place] for place in queue[: config.batch_size]]
-        del queue[: config.batch_size]
+        yield [rows[place] for place in queue[:distinct] for _ in range(config.samples_per_prompt)]
+        del queue[:distinct]
 
 
 def _rate(step: int, config: PPOConfig) -> float:
@@ -139,6 +143,8 @@ def _write(policy: Policy, tokenizer: Any, output: Path, log: Sequence[dict[str,
         lines.write_text("".join(json.dumps(row) + "\n" for row in log))
         lines.replace(training_log)
     except OSError as error:
-        raise PreflowError(f"{output}: the policy cannot be written: {error.strerror or error}; free some space") from error
+        raise PreflowError(
+            f"{output}: the policy cannot be written: {error.strerror or error}; free some space"
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -54,13 +54,14 @@ def update(
     stats = UpdateStats()
     for _ in range(config.epochs):
         order = torch.randperm(config.batch_size, generator=generator).to(rollout.episodes.ids.device)
-        for rows in order.split(config.batch_size // config.minibatches):
+        for rows in order.split(config.batch_size // config.minibatches):  # type: ignore[no-untyped-call]
             optimizer.zero_grad(set_to_none=True)
             tokens = rollout.episodes.response_mask[rows].sum()
             for part in microbatches(rollout.episodes, rows, config.microbatch_size):
                 _accumulate(policy, rollout, part, tokens, config, stats)
             norm = torch.nn.utils.clip_grad_norm_(
-                [parameter for group in optimizer.param_groups for parameter in group["params"]], config.max_gradient_norm
+                [parameter for group in optimizer.param_groups for parameter in group["params"]],
+                config.max_gradient_norm,
             )
             if torch.isfinite(norm):
                 optimizer.step()
@@ -72,7 +73,9 @@ def update(
     return stats
 
 
-def _accumulate(policy: Policy, rollout: Rollout, rows: Tensor, tokens: Tensor, config: PPOConfig, stats: UpdateStats) -> None:
+def _accumulate(
+    policy: Policy, rollout: Rollout, rows: Tensor, tokens: Tensor, config: PPOConfig, stats: UpdateStats
+) -> None:
     """Adds the gradient of one microbatch, divided by the tokens of the whole minibatch."""
     episodes = rollout.episodes.select(rows)
     mask = episodes.response_mask
@@ -83,7 +86,7 @@ def _accumulate(policy: Policy, rollout: Rollout, rows: Tensor, tokens: Tensor, 
     outputs = policy(episodes)
     on_policy = policy_loss(outputs.logprobs, old, advantages, mask, config.clip_range)
     on_value = value_loss(outputs.values, old_values, returns, mask, config.value_clip_range)
-    ((on_policy.total + config.value_coeff * on_value.total) / tokens).backward()
+    ((on_policy.total + config.value_coeff * on_value.total) / tokens).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         change = torch.where(mask, outputs.logprobs - old, 0.0)
         stats.tokens += int(mask.sum())

@@ -28,14 +28,18 @@ def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, s
         seed: Of the bootstrap, and of which side of a pair is shown first.
     """
     prompts = [pair.prompt for pair in pairs]
-    margins = (model.score(prompts, [pair.chosen for pair in pairs]) - model.score(prompts, [pair.rejected for pair in pairs])).numpy()
+    margins = (
+        model.score(prompts, [pair.chosen for pair in pairs]) - model.score(prompts, [pair.rejected for pair in pairs])
+    ).numpy()
     right = _wins(margins)
     low, high = _interval(right, [pair.prompt_id for pair in pairs], seed)
     return {
         "accuracy": float(right.mean()),
         "accuracy_low": low,
         "accuracy_high": high,
-        "baseline_longer": float(_wins(np.array([len(words(pair.chosen)) - len(words(pair.rejected)) for pair in pairs])).mean()),
+        "baseline_longer": float(
+            _wins(np.array([len(words(pair.chosen)) - len(words(pair.rejected)) for pair in pairs])).mean()
+        ),
         "baseline_similarity": float(_wins(_likeness_margins(pairs, encoder)).mean()),
         **_classification(margins, seed),
     }
@@ -68,7 +72,7 @@ def _classification(margins: NDArray[Any], seed: int) -> dict[str, Any]:
 
     first = np.random.default_rng(seed).permutation(len(margins)) % 2 == 0
     probability = 1 / (1 + np.exp(-np.where(first, margins, -margins)))
-    matrix = confusion_matrix(first, probability > 0.5, labels=[False, True]).tolist()
+    matrix = confusion_matrix(first, probability > 0.5, labels=[True, False]).tolist()
     if len(margins) < 2:
         return {"confusion": matrix, "roc": {"fpr": [], "tpr": [], "threshold": []}}
     false, true, thresholds = roc_curve(first, probability)

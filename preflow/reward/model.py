@@ -2,8 +2,8 @@
 
 Two kinds, by what the base model is:
 
-- an encoder made for sentence embeddings embeds prompt and response one by one. The reward is their weighted cosine plus
-  a linear function of the response's mean vector and of its last token's. It starts at what the encoder knows (the
+- an encoder made for sentence embeddings embeds prompt and response one by one. The reward is their weighted cosine
+  plus a linear function of the response's mean vector and of its last token's. It starts at what the encoder knows (the
   cosine) and learns the rest; with a few hundred pairs that beats a cross-encoder, which has to learn likeness anew.
 - a causal language model reads prompt and response in its chat template. The reward is a linear function of the
   hidden state at the last real token, found by its index and never by looking for padding.
@@ -40,10 +40,11 @@ class RewardModel(nn.Module):
     def __init__(self, reference: str, *, max_length: int, kind: Kind | None = None) -> None:
         """Loads the backbone of a base model and gives it a fresh head. The base model's own classes tell its kind."""
         super().__init__()
-        self.max_length = max_length
         self.zero_point, self.scale = 0.0, 1.0
         self.tokenizer = load_tokenizer(reference)
         self.backbone = load_backbone(reference)
+        readable = getattr(self.backbone.config, "max_position_embeddings", max_length)
+        self.max_length = min(max_length, self.tokenizer.model_max_length, readable)
         self.kind: Kind = kind or _kind_of(self.backbone.config)
         width = self.backbone.config.hidden_size
         self.head = nn.Linear(2 * width if self.kind == "encoder" else width, 1)
@@ -80,7 +81,12 @@ class RewardModel(nn.Module):
         self.tokenizer.save_pretrained(folder)
         head = {"weight": self.head.weight, "bias": self.head.bias, "likeness": self.likeness}
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, folder / _HEAD)
-        settings = {"kind": self.kind, "max_length": self.max_length, "zero_point": self.zero_point, "scale": self.scale}
+        settings = {
+            "kind": self.kind,
+            "max_length": self.max_length,
+            "zero_point": self.zero_point,
+            "scale": self.scale,
+        }
         beside = folder / f".{_SETTINGS}.part"
         beside.write_text(json.dumps(settings, indent=2))
         beside.replace(folder / _SETTINGS)  # last: a folder without it is not a reward model
@@ -109,11 +115,14 @@ class RewardModel(nn.Module):
         prompt_means, _ = self._embed(distinct)
         response_means, response_ends = self._embed(responses)
         cosine = nn.functional.cosine_similarity(prompt_means[places], response_means)
-        return self.likeness * cosine + self.head(torch.cat([response_means, response_ends], 1)).squeeze(1).float()
+        linear: Tensor = self.head(torch.cat([response_means, response_ends], 1)).squeeze(1).float()
+        return self.likeness * cosine + linear
 
     def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Mean vectors and vectors of the last token of each text, `[B, H]` float32."""
-        batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
+        batch = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        )
         hidden = self.backbone(**batch.to(device())).last_hidden_state.float()
         mask = batch["attention_mask"].to(hidden.device)
         mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
@@ -127,13 +136,13 @@ class RewardModel(nn.Module):
             ids[number, : len(row)] = torch.tensor(row, device=device())
         mask = torch.arange(ids.shape[1], device=device()) < lengths[:, None]
         hidden = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return self.head(hidden[torch.arange(len(rows)), lengths - 1].float()).squeeze(1).float()
+        rewards: Tensor = self.head(hidden[torch.arange(len(rows)), lengths - 1].float()).squeeze(1).float()
+        return rewards
 
     def _tokens(self, prompt: PromptText, response: str) -> list[int]:
-        """Prompt, response and end; where that is too long the start of the prompt goes, never the end of the response."""
+        """Prompt, response and end; what is too long loses the start of the prompt, never the end of the response."""
         answer = self.tokenizer(response, add_special_tokens=False)["input_ids"]
         return [*encode_prompt(self.tokenizer, prompt), *answer, self.tokenizer.eos_token_id][-self.max_length :]
-
 
 
 def _kind_of(config: Any) -> Kind:

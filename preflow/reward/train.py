@@ -90,19 +90,20 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], steps: int, batch_size
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))
     )
-    model.train()
+    model.eval()  # dropout stays off: it would add noise to the few pairs there are
     with track("reward model steps", steps) as advance:
         for batch in _batches(pairs, steps, batch_size, seed):
             prompts = [row.prompt for row in batch]
             raw = model([*prompts, *prompts], [*(row.chosen for row in batch), *(row.rejected for row in batch)])
-            loss = pair_loss(raw[: len(batch)], raw[len(batch) :], torch.tensor([row.weight for row in batch], device=raw.device))
+            loss = pair_loss(
+                raw[: len(batch)], raw[len(batch) :], torch.tensor([row.weight for row in batch], device=raw.device)
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
             optimizer.step()
             schedule.step()
             advance(1, f"loss {loss.item():.3f}")
-    model.eval()
 
 
 def _batches(pairs: Sequence[Preference], steps: int, batch_size: int, seed: int) -> Iterator[list[Preference]]:
@@ -126,7 +127,9 @@ def _calibrate(model: RewardModel, prompts: Sequence[Prompt], validation: Sequen
     """
     from preflow.identity import split_of
 
-    references = [(row.prompt, row.reference) for row in prompts if row.reference and split_of(row.prompt_id) == "validation"]
+    references = [
+        (row.prompt, row.reference) for row in prompts if row.reference and split_of(row.prompt_id) == "validation"
+    ]
     good = references or [(row.prompt, row.chosen) for row in validation]
     answers = [(row.prompt, text) for row in validation for text in (row.chosen, row.rejected)]
     model.zero_point, model.scale = 0.0, 1.0

@@ -27,12 +27,16 @@ def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> 
             raise PreflowError(f"metric '{name}' is not known; choose from {', '.join(METRICS)}")
     both = sorted(set(label_weights) & set(monitors))
     if both:
-        raise PreflowError(f"metric '{both[0]}' is both label and monitor; a monitor must not be trained on, so take it out of one")
+        raise PreflowError(
+            f"metric '{both[0]}' is both label and monitor; a monitor must not be trained on, so take it out of one"
+        )
     if not label_weights:
         raise PreflowError("label_weights: no metric is named; at least one must make the labels")
     wrong = [name for name, weight in label_weights.items() if not weight > 0]
     if wrong:
-        raise PreflowError(f"label_weights: the weight of '{wrong[0]}' is {label_weights[wrong[0]]}; weights are positive numbers")
+        raise PreflowError(
+            f"label_weights: the weight of '{wrong[0]}' is {label_weights[wrong[0]]}; weights are positive numbers"
+        )
 
 
 def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embed) -> dict[str, list[Score]]:
@@ -48,7 +52,11 @@ def remembering(encoder: object) -> Embed:
         missing = sorted({text for text in texts if text not in memory}, key=len, reverse=True)
         if missing:
             vectors = encoder.encode(  # type: ignore[attr-defined]
-                missing, batch_size=_ENCODER_BATCH, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+                missing,
+                batch_size=_ENCODER_BATCH,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+                convert_to_numpy=True,
             )
             memory.update(zip(missing, vectors.astype(np.float32), strict=True))
         return np.stack([memory[text] for text in texts])

@@ -15,7 +15,7 @@ from preflow.scoring.label import label_score, scorer_digest
 from preflow.scoring.metric import Embed, ScoredText
 from preflow.scoring.registry import check_roles, remembering, score_texts
 
-_BATCH = 256
+_BATCH = 64
 
 
 def score_generations(
@@ -55,16 +55,19 @@ def score_generations(
     with store.connect(database_url) as connection:
         known = store.select_scores(connection, [row.generation_id for row in rows], digest)
         missing = [row for row in rows if set(known.get(row.generation_id, {})) != set(names)]
-        embed = remembering(load_encoder(encoder)) if missing else None
-        with track("answers scored", len(missing)) as advance:
-            for start in range(0, len(missing), _BATCH):
-                batch = missing[start : start + _BATCH]
-                assert embed is not None
-                scored = _score(batch, references, names, embed)
-                store.write_scores(connection, [_row(row, scored[row.generation_id], label_weights, digest) for row in batch])
-                known.update(scored)
-                advance(len(batch))
-    result = [_row(row, known[row.generation_id], label_weights, digest) for row in rows]
+        if missing:
+            embed = remembering(load_encoder(encoder))
+            with track("answers scored", len(missing)) as advance:
+                for start in range(0, len(missing), _BATCH):
+                    batch = missing[start : start + _BATCH]
+                    scored = _score(batch, references, names, embed)
+                    store.write_scores(
+                        connection,
+                        [_row(row, scored[row.generation_id], names, label_weights, digest) for row in batch],
+                    )
+                    known.update(scored)
+                    advance(len(batch))
+    result = [_row(row, known[row.generation_id], names, label_weights, digest) for row in rows]
     write_rows(output, result)
     return _summary(result, names)
 
@@ -77,17 +80,25 @@ def _score(
         for row in rows
     ]
     scores = score_texts(texts, names, embed)
-    return {row.generation_id: {name: tuple(scores[name][number]) for name in names} for number, row in enumerate(rows)}
+    return {
+        row.generation_id: {name: (scores[name][number].value, scores[name][number].reason) for name in names}
+        for number, row in enumerate(rows)
+    }
 
 
 def _row(
-    row: Generation, scores: Mapping[str, tuple[float | None, str | None]], weights: Mapping[str, float], digest: str
+    row: Generation,
+    scores: Mapping[str, tuple[float | None, str | None]],
+    names: Sequence[str],
+    weights: Mapping[str, float],
+    digest: str,
 ) -> ScoredGeneration:
-    values = {name: value for name, (value, _) in scores.items()}
+    values = {name: scores[name][0] for name in names}
+    reasons = {name: scores[name][1] or "" for name in names if values[name] is None}
     return ScoredGeneration(
         **row.model_dump(),
         scores=values,
-        score_reasons={name: reason for name, (value, reason) in scores.items() if value is None and reason is not None},
+        score_reasons=reasons,
         reward_score=label_score(values, weights),
         scorer_digest=digest,
     )
@@ -96,11 +107,15 @@ def _row(
 def _summary(rows: Sequence[ScoredGeneration], names: Sequence[str]) -> dict[str, Any]:
     means = {}
     for name in names:
-        values = [row.scores[name] for row in rows if row.scores[name] is not None]
+        values = [value for row in rows if (value := row.scores[name]) is not None]
         means[f"mean_{name}"] = float(np.mean(values)) if values else None
     rewards = np.array([row.reward_score for row in rows])
     lengths = np.array([row.completion_tokens for row in rows])
-    return {"mean_reward_score": float(rewards.mean()), "length_rank_correlation": _rank_correlation(rewards, lengths), **means}
+    return {
+        "mean_reward_score": float(rewards.mean()),
+        "length_rank_correlation": _rank_correlation(rewards, lengths),
+        **means,
+    }
 
 
 def _rank_correlation(left: np.ndarray, right: np.ndarray) -> float:

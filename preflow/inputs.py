@@ -1,0 +1,213 @@
+"""Everything a run was given, read and checked before anything expensive starts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from preflow.chat import check_length
+from preflow.errors import PreflowError
+from preflow.feedback.fields import Record, check_prompt, nonblank, vertex_prompt, wrong
+from preflow.feedback.importers import read_preferences
+from preflow.identity import prompt_id, split_of, with_instruction
+from preflow.rows import Feedback, Prompt, PromptText, parse_row, read_records, write_rows
+
+_PROMPT_FORMS = "prompt rows (prompt; optional reference, category) and Vertex (input_text or messages)"
+
+
+class Inputs(NamedTuple):
+    """The datasets of a run, in the form that later steps read.
+
+    Attributes:
+        prompts: Prompts of the train and validation splits that are not judged with.
+        eval_prompts: Prompts that are judged with.
+        preferences: Feedback rows; none without a preference dataset.
+        counts: How many there are, and how many were left out and why.
+        places: Where each distinct prompt first stands, by `prompt_id`, with its text.
+    """
+
+    prompts: list[Prompt]
+    eval_prompts: list[Prompt]
+    preferences: list[Feedback]
+    counts: dict[str, int]
+    places: dict[str, tuple[str, PromptText]]
+
+
+def validate_inputs(
+    *,
+    prompt_dataset: str,
+    preference_dataset: str,
+    eval_dataset: str,
+    instruction: str,
+    large_model_reference: str,
+    reward_model_reference: str,
+    encoder_reference: str,
+    prompt_sequence_length: int,
+    prompts_out: Path,
+    eval_prompts_out: Path,
+    preferences_out: Path,
+) -> dict[str, int]:
+    """Checks the datasets and models of a run, then writes the datasets as rows of our own.
+
+    Each file is read once, only configurations and tokenizers of models are loaded, and nothing is written before
+    everything is checked.
+
+    Args:
+        prompt_dataset: Prompts: local path, gs:// URI or packaged name. Its train and validation splits are written.
+        preference_dataset: Preferences in any form that `feedback.importers` reads, or '' for none.
+        eval_dataset: Prompts to judge with, or '' for the test split of `prompt_dataset`. They leave the other prompts.
+        instruction: System turn for prompts that bring none, of prompts and preferences alike.
+        large_model_reference: The policy.
+        reward_model_reference: What the reward model starts from.
+        encoder_reference: The sentence encoder.
+        prompt_sequence_length: Largest number of tokens of a prompt, with the policy's chat template.
+        prompts_out: File of prompt rows to write.
+        eval_prompts_out: File of prompt rows to write.
+        preferences_out: File of feedback rows to write; empty without a preference dataset.
+
+    Returns:
+        Counts of rows, of what was left out and why, and the tokens of the longest prompt.
+
+    Raises:
+        PreflowError: A file, a row or a model is not as it should be; the message names it.
+    """
+    inputs = _read_inputs(prompt_dataset, preference_dataset, eval_dataset, instruction)
+    _check_models(large_model_reference, reward_model_reference, encoder_reference)
+    longest = _check_lengths(inputs.places, large_model_reference, prompt_sequence_length)
+    write_rows(prompts_out, inputs.prompts)
+    write_rows(eval_prompts_out, inputs.eval_prompts)
+    write_rows(preferences_out, inputs.preferences)
+    return {**inputs.counts, "longest_prompt_tokens": longest}
+
+
+def check_form(
+    prompt_dataset: str, preference_dataset: str, eval_dataset: str, instruction: str = ""
+) -> dict[str, int]:
+    """Reads the datasets of a run as `validate_inputs` does, without models: what a launcher checks before it starts.
+
+    Returns:
+        Counts of rows, and of what would be left out and why.
+
+    Raises:
+        PreflowError: A file or a row is not as it should be; the message names file, line and field.
+    """
+    return _read_inputs(prompt_dataset, preference_dataset, eval_dataset, instruction).counts
+
+
+def read_prompts(uri: str, instruction: str = "") -> list[tuple[str, Prompt]]:
+    """Reads a prompt dataset, each row with the words that name its place.
+
+    Args:
+        uri: Local path, gs:// URI or packaged name of JSON Lines: prompt rows of our own, or Vertex rows, whose other
+            fields are ignored, so that a preference file can serve.
+        instruction: System turn for prompts that bring none.
+
+    Raises:
+        PreflowError: A record has neither form or a wrong value; the message names file, line and field.
+    """
+    return [(where, _prompt(record, where, instruction)) for where, record in read_records(uri)]
+
+
+def _prompt(record: Record, where: str, instruction: str) -> Prompt:
+    if "prompt" in record:
+        row = parse_row(Prompt, {"prompt_id": "", **record}, where)
+        check_prompt(row.prompt, "prompt", where)
+        if row.prompt_id and row.prompt_id != prompt_id(row.prompt):
+            raise wrong(where, "prompt_id", f"is not the id of this prompt ({prompt_id(row.prompt)}); leave it out")
+        reference = None if row.reference is None else nonblank(row.reference, "reference", where)
+    elif "input_text" in record or "messages" in record:
+        row = Prompt(prompt_id="", prompt=vertex_prompt(record, where))
+        reference = nonblank(record["output_text"], "output_text", where) if "output_text" in record else None
+    else:
+        found = ", ".join(sorted(record)) or "none"
+        raise PreflowError(f"{where}: field 'prompt': is missing (fields found: {found}); accepted are {_PROMPT_FORMS}")
+    prompt = with_instruction(row.prompt, instruction)
+    return row.model_copy(update={"prompt_id": prompt_id(prompt), "prompt": prompt, "reference": reference})
+
+
+def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str, instruction: str) -> Inputs:
+    if not prompt_dataset:
+        raise PreflowError("prompt_dataset: none is given; give a path, a gs:// URI or packaged:prompts")
+    given = read_prompts(prompt_dataset, instruction)
+    judged = read_prompts(eval_dataset, instruction) if eval_dataset else []
+    said, identical = read_preferences(preference_dataset, instruction) if preference_dataset else ([], 0)
+    prompts = _distinct(given)
+    held_out = [row for row in prompts if split_of(row.prompt_id) == "test"]
+    eval_prompts = _distinct(judged) if eval_dataset else held_out
+    eval_ids = {row.prompt_id for row in eval_prompts}
+    kept = [row for row in prompts if split_of(row.prompt_id) != "test" and row.prompt_id not in eval_ids]
+    train = sum(split_of(row.prompt_id) == "train" for row in kept)
+    if not train or not eval_prompts:
+        purpose = "held out to judge with; give eval_dataset or" if train else "left to train on;"
+        raise PreflowError(f"{prompt_dataset}: none of its {len(prompts)} prompts is {purpose} add prompts")
+    counts = {
+        "prompts": len(kept),
+        "train_prompts": train,
+        "validation_prompts": len(kept) - train,
+        "eval_prompts": len(eval_prompts),
+        "preferences": len(said),
+        "duplicate_prompts": len(given) - len(prompts),
+        "duplicate_eval_prompts": len(judged) - len(eval_prompts) if eval_dataset else 0,
+        "held_out_unused": sum(row.prompt_id not in eval_ids for row in held_out),
+        "moved_to_eval": len(prompts) - len(kept) - len(held_out),
+        "identical_candidates": identical,
+    }
+    return Inputs(kept, eval_prompts, [row for _, row in said], counts, _places([*given, *judged], said))
+
+
+def _places(
+    prompts: Sequence[tuple[str, Prompt]], said: Sequence[tuple[str, Feedback]]
+) -> dict[str, tuple[str, PromptText]]:
+    """Where each prompt first stands, so that a prompt in many rows is measured once."""
+    places: dict[str, tuple[str, PromptText]] = {}
+    for where, prompt in prompts:
+        places.setdefault(prompt.prompt_id, (where, prompt.prompt))
+    for where, feedback in said:
+        places.setdefault(feedback.prompt_id, (where, feedback.prompt))
+    return places
+
+
+def _distinct(rows: Sequence[tuple[str, Prompt]]) -> list[Prompt]:
+    """The first row of each prompt, in their order."""
+    first: dict[str, Prompt] = {}
+    for _, row in rows:
+        first.setdefault(row.prompt_id, row)
+    return list(first.values())
+
+
+def _check_models(large_model_reference: str, reward_model_reference: str, encoder_reference: str) -> None:
+    from transformers import AutoConfig
+
+    from preflow.models import adapter_base, resolve_model
+
+    references = {
+        "large_model_reference": large_model_reference,
+        "reward_model_reference": reward_model_reference,
+        "encoder_reference": encoder_reference,
+    }
+    for name, reference in references.items():
+        if not reference:
+            raise PreflowError(f"{name}: none is given; give a packaged name, a Hugging Face id or a folder")
+        folder, revision = resolve_model(adapter_base(reference) or reference)
+        try:
+            AutoConfig.from_pretrained(folder, revision=revision or "main", trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise PreflowError(
+                f"{name}: no model at '{reference}' ({reason}); give a packaged name, a Hugging Face id, "
+                "a local folder or a gs:// folder"
+            ) from None
+
+
+def _check_lengths(places: dict[str, tuple[str, PromptText]], model: str, limit: int) -> int:
+    from jinja2.exceptions import TemplateError
+
+    from preflow.models import load_tokenizer
+
+    tokenizer: Any = load_tokenizer(model)
+    longest = 0
+    for where, prompt in places.values():
+        try:
+            longest = max(longest, check_length(tokenizer, prompt, limit, where))
+        except TemplateError as error:
+            raise wrong(where, "prompt", f"does not fit the chat template of {model}: {error}") from None
+    return longest

@@ -1,0 +1,72 @@
+"""The part of a transformer that PPO does not train, computed once a rollout instead of once a forward.
+
+With adapters on the upper layers alone, what the lower ones say of a token never changes. Policy, reference and value
+head all go on from there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_TOLERANCE = 1e-2
+
+
+class Trunk:
+    """A transformer without its head, cut into frozen lower layers and upper layers.
+
+    The model's own forward runs both parts, with the other part's layers taken out for the moment, so that masks and
+    positions stay its business. A model whose forward does something to its input embeddings (scaling, positions added
+    to them) would do it twice: such a model is found out at the start by comparing, and is not cut.
+    """
+
+    def __init__(self, causal_lm: Any, frozen_layers: int) -> None:
+        """Cuts below layer `frozen_layers`, or not at all where that is 0 or would change what the model says."""
+        self._model = getattr(causal_lm, causal_lm.base_model_prefix)
+        self.frozen_layers = frozen_layers if self._can_cut(frozen_layers) else 0
+
+    @torch.no_grad()
+    def lower(self, ids: Tensor, attention: Tensor) -> Tensor | None:
+        """`[B, L, H]` hidden states after the frozen layers for `[B, L]` tokens; None where the model is not cut."""
+        if not self.frozen_layers:
+            return None
+        with self._only(slice(0, self.frozen_layers), nn.Identity()):
+            return self._run(attention, input_ids=ids)
+
+    def upper(self, ids: Tensor, hidden: Tensor | None, attention: Tensor) -> Tensor:
+        """`[B, L, H]` last hidden states, from those that `lower` gave, or from the tokens where it gave none."""
+        if hidden is None:
+            return self._run(attention, input_ids=ids)
+        with self._only(slice(self.frozen_layers, None), self._model.norm):
+            return self._run(attention, inputs_embeds=hidden)
+
+    def _run(self, attention: Tensor, **inputs: Tensor) -> Tensor:
+        positions = (attention.long().cumsum(1) - 1).clamp(min=0)
+        states: Tensor = self._model(
+            **inputs, attention_mask=attention.long(), position_ids=positions, use_cache=False
+        ).last_hidden_state
+        return states
+
+    @contextmanager
+    def _only(self, layers: slice, norm: nn.Module) -> Iterator[None]:
+        everything, last = self._model.layers, self._model.norm
+        self._model.layers, self._model.norm = everything[layers], norm
+        try:
+            yield
+        finally:
+            self._model.layers, self._model.norm = everything, last
+
+    @torch.no_grad()
+    def _can_cut(self, frozen_layers: int) -> bool:
+        if not frozen_layers or not all(
+            isinstance(getattr(self._model, part, None), nn.Module) for part in ("layers", "norm")
+        ):
+            return False
+        self.frozen_layers = frozen_layers
+        ids = torch.arange(8, device=self._model.device)[None]
+        attention = torch.ones_like(ids)
+        whole = self._run(attention, input_ids=ids).float()
+        cut = self.upper(ids, self.lower(ids, attention), attention).float()
+        return bool((whole - cut).abs().max() <= _TOLERANCE * whole.abs().max())

@@ -1,0 +1,223 @@
+"""Scores and feedback become one set of preference pairs, each with its split."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from preflow.errors import PreflowError
+from preflow.feedback.pairs import Comparison, comparisons
+from preflow.identity import normalise, split_of
+from preflow.rows import (
+    Feedback,
+    Preference,
+    PreferenceSource,
+    Prompt,
+    Row,
+    ScoredGeneration,
+    Split,
+    read_rows,
+    write_rows,
+)
+
+Key: TypeAlias = tuple[str, str, str]
+"""A prompt id and an unordered pair of normalised texts, the smaller first."""
+
+_RANK: Mapping[PreferenceSource, int] = {"human": 0, "user": 1, "example": 2, "auto": 3, "label": 4}
+RowT = TypeVar("RowT", bound=Row)
+
+
+@dataclass(frozen=True)
+class _Sifted:
+    """Pairs from one kind of source, with what was left out on the way.
+
+    Attributes:
+        pairs: Preferences by key; their split is put in later.
+        dropped: The pairs that carry no preference: ties of people, or label scores too close to each other.
+        identical: Answers or comparisons left out because texts are the same.
+    """
+
+    pairs: dict[Key, Preference]
+    dropped: set[Key]
+    identical: int
+
+
+def build_preferences(
+    *,
+    scored_generations: Path | None,
+    feedback: Path | None,
+    preferences: Path | None,
+    eval_prompts: Path,
+    min_score_gap: float,
+    output: Path,
+) -> dict[str, Any]:
+    """Makes preference pairs out of label scores and what people said, and writes them.
+
+    Label pairs: any two answers to a prompt whose `reward_score` differs by `min_score_gap` or more; the same text
+    sampled twice is one answer with the mean score. Feedback: comparisons of the same two texts are added up over
+    labelers (`pair_votes`). Where feedback says anything about a pair, a tie too, the label's word is dropped.
+
+    `weight` is 1 for a label pair, and the mean of what its comparisons weigh for a pair from feedback. `group_id` is
+    the same for pairs that come from one prompt's scores or one ranking, for who wants to weigh groups alike.
+
+    The split follows from the prompt: test where it is an evaluation prompt or its own split is test, else its own.
+
+    Args:
+        scored_generations: Scored generation rows, if answers were scored.
+        feedback: Feedback rows of the store, if the log was read. A judgement that also stands in `preferences` counts
+            once, as it stands here.
+        preferences: Feedback rows of a preference dataset, if there is one.
+        eval_prompts: Prompt rows that are judged with.
+        min_score_gap: Smallest difference of two label scores that counts.
+        output: File of preference rows to write, in the order of prompt ids and texts.
+
+    Returns:
+        Counts: `pairs`, `by_source`, `by_split`, `ties_dropped`, `below_gap`, `identical_dropped`, `overruled_labels`;
+        and `longer_chosen_share`, the share of pairs whose longer answer (in words) was chosen, among those of
+        different length, or null.
+
+    Raises:
+        PreflowError: Bad input, or no pair for training or for validation.
+    """
+    if not (math.isfinite(min_score_gap) and min_score_gap >= 0):
+        raise PreflowError(f"min_score_gap: must be 0 or more, got {min_score_gap}")
+    eval_ids = {row.prompt_id for row in read_rows(eval_prompts, Prompt)}
+    labels = _label_pairs(_read(scored_generations, ScoredGeneration), min_score_gap)
+    said = {row.feedback_id: row for row in [*_read(preferences, Feedback), *_read(feedback, Feedback)]}
+    voted = _voted_pairs(comparisons(said.values()))
+    overruled = labels.pairs.keys() & (voted.pairs.keys() | voted.dropped)
+    kept = [pair for key, pair in labels.pairs.items() if key not in overruled] + list(voted.pairs.values())
+    result = [pair.model_copy(update={"split": _split(pair.prompt_id, eval_ids)}) for pair in kept]
+    result.sort(key=lambda pair: (pair.prompt_id, pair.chosen, pair.rejected))
+    summary = {
+        "pairs": len(result),
+        "by_source": dict(sorted(Counter(pair.source for pair in result).items())),
+        "by_split": {split: sum(pair.split == split for pair in result) for split in ("train", "validation", "test")},
+        "ties_dropped": len(voted.dropped),
+        "below_gap": len(labels.dropped),
+        "identical_dropped": labels.identical + voted.identical,
+        "overruled_labels": len(overruled),
+        "longer_chosen_share": _longer_chosen_share(result),
+    }
+    _check_enough(summary, min_score_gap)
+    write_rows(output, result)
+    return summary
+
+
+def pair_votes(votes: Sequence[Comparison], key: Key) -> tuple[float, float]:
+    """How many votes the first and the second text of a pair have; a tie is half a vote for each."""
+    first = sum(0.5 if vote.tie else float(normalise(vote.better) == key[1]) for vote in votes)
+    return first, len(votes) - first
+
+
+def counted_votes(votes: Sequence[Comparison]) -> list[Comparison]:
+    """The votes on one pair that count: people's where there are any, and of each labeler the latest.
+
+    Votes of a labeler with the same time all count: rows of an imported file have no time of their own, and their one
+    labeler stands for many.
+    """
+    people = [vote for vote in votes if vote.source != "auto"] or list(votes)
+    latest = {vote.labeler: vote.judged_at for vote in sorted(people, key=lambda vote: vote.judged_at)}
+    counted = [vote for vote in people if vote.judged_at == latest[vote.labeler]]
+    return sorted(counted, key=lambda vote: (vote.feedback_ids, vote.group_id, vote.better, vote.worse))
+
+
+def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float) -> _Sifted:
+    answers: dict[str, dict[str, list[ScoredGeneration]]] = defaultdict(lambda: defaultdict(list))
+    for row in sorted(rows, key=lambda row: row.generation_id):
+        answers[row.prompt_id][normalise(row.response)].append(row)
+    pairs: dict[Key, Preference] = {}
+    below: set[Key] = set()
+    for prompt, texts in answers.items():
+        means = {text: math.fsum(row.reward_score for row in same) / len(same) for text, same in texts.items()}
+        for left, right in combinations(sorted(texts), 2):
+            better, worse = (left, right) if means[left] > means[right] else (right, left)
+            # Scores such as 0.35 and 0.3 are 0.05 apart for a person, and 0.04999999999999999 for the machine.
+            gap = round(means[better] - means[worse], 9)
+            key = (prompt, left, right)
+            if gap < min_score_gap or gap == 0:
+                below.add(key)
+            else:
+                pairs[key] = _label_pair(texts[better][0], texts[worse][0], gap)
+    return _Sifted(pairs, below, len(rows) - sum(len(texts) for texts in answers.values()))
+
+
+def _label_pair(better: ScoredGeneration, worse: ScoredGeneration, gap: float) -> Preference:
+    return Preference(
+        prompt=better.prompt,
+        chosen=better.response,
+        rejected=worse.response,
+        prompt_id=better.prompt_id,
+        source="label",
+        score_gap=gap,
+        group_id=better.prompt_id,
+        split="train",
+    )
+
+
+def _voted_pairs(votes: Sequence[Comparison]) -> _Sifted:
+    by_pair: dict[Key, list[Comparison]] = defaultdict(list)
+    for vote in votes:
+        left, right = sorted((normalise(vote.better), normalise(vote.worse)))
+        if left != right:
+            by_pair[vote.prompt_id, left, right].append(vote)
+    pairs: dict[Key, Preference] = {}
+    ties: set[Key] = set()
+    for key, given in by_pair.items():
+        counted = counted_votes(given)
+        first, second = pair_votes(counted, key)
+        if first == second:
+            ties.add(key)
+        else:
+            pairs[key] = _voted_pair(counted, key, first, second)
+    return _Sifted(pairs, ties, len(votes) - sum(len(given) for given in by_pair.values()))
+
+
+def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, second: float) -> Preference:
+    chosen, rejected = (key[1], key[2]) if first > second else (key[2], key[1])
+    # One text may have come in spellings that only outer blanks tell apart: any will do, if it is always the same.
+    texts = sorted({text for vote in votes for text in (vote.better, vote.worse)}, reverse=True)
+    spelled = {normalise(text): text for text in texts}
+    return Preference(
+        prompt=min((vote.prompt for vote in votes), key=json.dumps),
+        chosen=spelled[chosen],
+        rejected=spelled[rejected],
+        prompt_id=key[0],
+        source=min((vote.source for vote in votes), key=_RANK.__getitem__),
+        weight=math.fsum(vote.weight for vote in votes) / len(votes),
+        group_id=min(vote.group_id for vote in votes),
+        votes_for=max(first, second),
+        votes_against=min(first, second),
+        agreement=max(first, second) / len(votes),
+        feedback_ids=sorted({one for vote in votes for one in vote.feedback_ids}),
+        split="train",
+    )
+
+
+def _split(prompt_id: str, eval_ids: set[str]) -> Split:
+    return "test" if prompt_id in eval_ids else split_of(prompt_id)
+
+
+def _longer_chosen_share(pairs: Sequence[Preference]) -> float | None:
+    lengths = [(len(pair.chosen.split()), len(pair.rejected.split())) for pair in pairs]
+    different = [chosen > rejected for chosen, rejected in lengths if chosen != rejected]
+    return sum(different) / len(different) if different else None
+
+
+def _check_enough(summary: Mapping[str, Any], min_score_gap: float) -> None:
+    for split, purpose in (("train", "train on"), ("validation", "validate with")):
+        if not summary["by_split"][split]:
+            raise PreflowError(
+                f"preferences: no pair to {purpose} (pairs: {summary['pairs']}, in the test split: "
+                f"{summary['by_split']['test']}, ties: {summary['ties_dropped']}, label scores closer than "
+                f"min_score_gap {min_score_gap:g}: {summary['below_gap']}); "
+                "lower min_score_gap, raise num_prompts or num_samples, or give more feedback on other prompts"
+            )
+
+
+def _read(path: Path | None, row_type: type[RowT]) -> list[RowT]:
+    return read_rows(path, row_type, allow_empty=True) if path else []

@@ -1,0 +1,122 @@
+"""A tiny policy with adapters, and what it needs to be rolled out."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from preflow.generation.sampler import Samples, sample
+from preflow.identity import prompt_id
+from preflow.models import load_tokenizer
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.policy import Episodes, Policy
+from preflow.ppo.rollout import Rollout, collect
+from preflow.ppo.sampling_copy import SamplingCopy
+from preflow.rows import Prompt
+from tests.tiny import questions
+
+CONFIG = PPOConfig(
+    train_steps=1, batch_size=8, samples_per_prompt=1, epochs=1, minibatches=1, microbatch_size=4, lora_rank=4, lora_layers=0,
+    target_sequence_length=10, learning_rate=1e-2,
+)  # fmt: skip
+
+
+class Letters:
+    """A reward model that likes one letter; other scores by prompt."""
+
+    def __init__(self, letter: str = "e", scores: Sequence[float] | None = None) -> None:
+        self.letter, self.scores = letter, scores
+
+    def score(self, prompts: Sequence[Any], responses: Sequence[str]) -> torch.Tensor:
+        if self.scores is not None:
+            return torch.tensor(self.scores)
+        return torch.tensor([float(response.count(self.letter)) for response in responses])
+
+
+@pytest.fixture
+def letters() -> type[Letters]:
+    return Letters
+
+
+@pytest.fixture
+def config() -> PPOConfig:
+    """Eight episodes of up to ten tokens."""
+    return CONFIG
+
+
+@pytest.fixture
+def tokenizer(policy_folder: Path) -> Any:
+    return load_tokenizer(str(policy_folder))
+
+
+@pytest.fixture
+def make_policy(policy_folder: Path) -> Callable[..., Policy]:
+    """Makes a policy; its adapters and value head have learnt something unless `fresh`."""
+
+    def make(*, fresh: bool = False, folder: Path = policy_folder, lora_layers: int = 0, heat: float = 1.0) -> Policy:
+        torch.manual_seed(0)
+        policy = Policy(str(folder), lora_rank=4, lora_layers=lora_layers, temperature=heat)
+        if not fresh:
+            nudge(policy)
+        return policy
+
+    return make
+
+
+def nudge(policy: Policy, size: float = 0.1) -> None:
+    """Changes adapters and value head, so that policy and reference differ."""
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in policy.named_parameters():
+        if "lora_B" in name or "value_head.weight" in name:
+            parameter.data.add_(size * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.fixture
+def prompts() -> list[Prompt]:
+    """Eight prompts of unequal length; one holds the token that ends responses."""
+    rows = questions(7)
+    text = "Say <|im_end|> and <|endoftext|> once."
+    return [*rows, Prompt(prompt_id=prompt_id(text), prompt=text)]
+
+
+@pytest.fixture
+def roll(policy_folder: Path, tokenizer: Any, prompts: list[Prompt], config: PPOConfig) -> Callable[..., Rollout]:
+    """Rolls a policy out on the prompts."""
+
+    def run(policy: Policy, judge: Any = None, settings: PPOConfig = config, folder: Path = policy_folder) -> Rollout:
+        sampler = SamplingCopy(str(folder), policy)
+        sampler.follow()
+        generator = torch.Generator().manual_seed(2)
+        return collect(prompts, policy, sampler.model, tokenizer, judge or Letters(), settings, generator)
+
+    return run
+
+
+@pytest.fixture
+def make_samples(policy_folder: Path, tokenizer: Any) -> Callable[[Any, Sequence[Sequence[int]]], Samples]:
+    def make(model: Any, encoded: Sequence[Sequence[int]]) -> Samples:
+        generator = torch.Generator().manual_seed(2)
+        uniforms = torch.rand(len(encoded), CONFIG.target_sequence_length, generator=generator)
+        return sample(model, encoded, uniforms=uniforms, temperature=1.0, eos_ids=[2], pad_id=0)
+
+    return make
+
+
+@torch.no_grad()
+def plain_logprobs(model: Any, episodes: Episodes, heat: float = 1.0) -> list[torch.Tensor]:
+    """Log-probabilities of the response tokens of each row, by a forward without padding."""
+    width = episodes.prompt_mask.shape[1]
+    found = []
+    for row in range(len(episodes.ids)):
+        prompt = episodes.ids[row, :width][episodes.prompt_mask[row]]
+        response = episodes.ids[row, width:][episodes.response_mask[row]]
+        logits = model(torch.cat([prompt, response])[None], use_cache=False).logits[0, len(prompt) - 1 : -1]
+        found.append((logits / heat).log_softmax(-1).gather(1, response[:, None]).squeeze(1))
+    return found
+
+
+@pytest.fixture
+def by_row() -> Callable[..., list[torch.Tensor]]:
+    return plain_logprobs

@@ -1,0 +1,169 @@
+"""What the policy says of sampled tokens, against plain forwards of whole models."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from preflow.models import load_causal_lm
+from preflow.ppo.policy import Episodes, Policy
+from preflow.ppo.rollout import Rollout
+from preflow.ppo.trunk import Trunk
+from tests.tiny import save_policy
+
+pytestmark = pytest.mark.usefixtures("exact")
+MakePolicy = Callable[..., Policy]
+Roll = Callable[..., Rollout]
+ByRow = Callable[..., list[torch.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def deep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_policy(tmp_path_factory.mktemp("models") / "deep", layers=3)
+
+
+def assert_rows(found: torch.Tensor, expected: list[torch.Tensor]) -> None:
+    for row, values in enumerate(expected):
+        torch.testing.assert_close(found[row, : len(values)], values, atol=1e-4, rtol=1e-4)
+        assert not found[row, len(values) :].any(), "0 outside the response"
+
+
+@pytest.mark.parametrize("heat", [1.0, 0.7])
+def test_log_probabilities_are_those_of_a_plain_forward(
+    make_policy: MakePolicy, roll: Roll, by_row: ByRow, heat: float
+) -> None:
+    policy = make_policy(heat=heat)
+    rollout = roll(policy)
+    lengths = rollout.episodes.response_mask.sum(1)
+    assert len(set(lengths.tolist())) > 2, "responses of unequal length"
+    with torch.no_grad():
+        outputs = policy(rollout.episodes)
+    assert_rows(outputs.logprobs, by_row(policy.model, rollout.episodes, heat))
+    assert outputs.entropy is None
+
+
+def test_values_and_entropies_are_those_before_each_token(make_policy: MakePolicy, roll: Roll) -> None:
+    policy = make_policy()
+    episodes = roll(policy).episodes
+    width = episodes.prompt_mask.shape[1]
+    with torch.no_grad():
+        outputs = policy(episodes, entropy=True)
+        for row in range(len(episodes.ids)):
+            prompt = episodes.ids[row, :width][episodes.prompt_mask[row]]
+            response = episodes.ids[row, width:][episodes.response_mask[row]]
+            said = policy.model(torch.cat([prompt, response])[None], output_hidden_states=True, use_cache=False)
+            before = slice(len(prompt) - 1, -1)
+            values = policy.value_head(said.hidden_states[-1][0, before]).squeeze(1)
+            torch.testing.assert_close(outputs.values[row, : len(response)], values, atol=1e-4, rtol=1e-4)
+            entropy = torch.distributions.Categorical(logits=said.logits[0, before]).entropy()
+            torch.testing.assert_close(outputs.entropy[row, : len(response)], entropy, atol=1e-4, rtol=1e-4)
+
+
+def test_with_its_adapters_off_the_policy_is_its_base(
+    make_policy: MakePolicy, roll: Roll, by_row: ByRow, policy_folder: Path
+) -> None:
+    policy = make_policy()
+    rollout = roll(policy)
+    base = load_causal_lm(str(policy_folder))
+    with torch.no_grad():
+        assert_rows(policy.reference_logprobs(rollout.episodes), by_row(base, rollout.episodes))
+    assert_rows(rollout.reference, by_row(base, rollout.episodes))
+    assert (rollout.reference - rollout.logprobs).abs().max() > 0.05, "the adapters change something"
+
+
+def test_fresh_adapters_and_value_head_change_nothing(make_policy: MakePolicy, roll: Roll) -> None:
+    rollout = roll(make_policy(fresh=True))
+    torch.testing.assert_close(rollout.logprobs, rollout.reference, atol=1e-5, rtol=0)
+    assert not rollout.values.any()
+
+
+def test_selecting_trims_without_changing_what_is_said(make_policy: MakePolicy, roll: Roll) -> None:
+    policy = make_policy()
+    episodes = roll(policy).episodes
+    order = (episodes.prompt_mask.sum(1) + episodes.response_mask.sum(1)).argsort()
+    rows = order[:3]
+    part = episodes.select(rows)
+    assert part.ids.shape[1] < episodes.ids.shape[1]
+    assert bool(part.prompt_mask.any(0).all()) and bool(part.response_mask.any(0).all())
+    assert part.ids.shape[1] == part.prompt_mask.shape[1] + part.response_mask.shape[1]
+    with torch.no_grad():
+        whole, found = policy(episodes, entropy=True), policy(part, entropy=True)
+    width = part.response_mask.shape[1]
+    for before, after in zip(whole, found, strict=True):
+        torch.testing.assert_close(after, before[rows, :width], atol=1e-5, rtol=1e-5)
+
+
+def test_only_the_upper_layers_learn(make_policy: MakePolicy, deep_folder: Path) -> None:
+    def trained(lora_layers: int) -> set[int]:
+        policy = make_policy(folder=deep_folder, lora_layers=lora_layers)
+        names = [name for name, parameter in policy.model.named_parameters() if parameter.requires_grad]
+        assert all("lora_" in name for name in names)
+        assert len(list(policy.adapter_parameters())) == len(names)
+        return {int(name.partition(".layers.")[2].partition(".")[0]) for name in names}
+
+    assert trained(1) == {2}
+    assert trained(2) == {1, 2}
+    assert trained(0) == trained(5) == {0, 1, 2}
+
+
+def test_states_kept_of_lower_layers_change_neither_numbers_nor_gradients(
+    make_policy: MakePolicy, roll: Roll, deep_folder: Path
+) -> None:
+    policy = make_policy(folder=deep_folder, lora_layers=1)
+    kept = roll(policy, folder=deep_folder).episodes
+    assert kept.hidden is not None
+    assert kept.hidden.shape == (*kept.ids.shape, 32)
+    kept = kept.select(torch.arange(8))
+    assert kept.hidden is not None
+    plain = Episodes(kept.ids, kept.prompt_mask, kept.response_mask)
+    gradients = []
+    for episodes in (kept, plain):
+        policy.zero_grad()
+        outputs = policy(episodes)
+        (outputs.logprobs.sum() + outputs.values.sum()).backward()
+        gradients.append([parameter.grad.clone() for parameter in policy.parameters() if parameter.requires_grad])
+        width = outputs.logprobs.shape[1]
+        torch.testing.assert_close(outputs.logprobs, policy(plain).logprobs[:, :width], atol=1e-5, rtol=1e-5)
+    for others in gradients[1:]:
+        for found, expected in zip(others, gradients[0], strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        policy.reference_logprobs(kept).detach(), policy.reference_logprobs(plain).detach(), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("multiplier", "frozen"), [(1.0, 1), (12.0, 0)])
+def test_a_model_that_treats_its_embeddings_is_not_cut(multiplier: float, frozen: int) -> None:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    config = GraniteConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, initializer_range=0.3, embedding_multiplier=multiplier,
+    )  # fmt: skip
+    assert Trunk(GraniteForCausalLM(config).eval(), 1).frozen_layers == frozen
+
+
+def test_policy_and_reference_agree_in_bfloat16(
+    make_policy: MakePolicy, roll: Roll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    policy = make_policy(fresh=True)
+    assert next(policy.model.get_base_model().parameters()).dtype == torch.bfloat16
+    rollout = roll(policy)
+    torch.testing.assert_close(rollout.logprobs, rollout.reference, atol=1e-5, rtol=0)
+    assert rollout.sampler_gap < 0.1
+    assert rollout.logprobs.dtype == torch.float32
+
+
+def test_a_saved_policy_names_its_base(
+    make_policy: MakePolicy, policy_folder: Path, tmp_path: Path, roll: Roll
+) -> None:
+    policy = make_policy()
+    policy.save(tmp_path / "saved")
+    assert not list((tmp_path / "saved").glob("*.bin"))
+    loaded: Any = load_causal_lm(str(tmp_path / "saved"))
+    episodes = roll(policy).episodes
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(episodes.ids).logits, policy.model(episodes.ids).logits, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,43 @@
+"""The copy that samples says what the policy says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from preflow.ppo.policy import Policy
+from preflow.ppo.sampling_copy import SamplingCopy
+from preflow.rows import Prompt
+
+pytestmark = pytest.mark.usefixtures("exact")
+IDS = torch.tensor([[1, 40, 41, 42, 2, 43, 44]])
+
+
+@torch.no_grad()
+def gap(copy: SamplingCopy, policy: Policy) -> float:
+    return float((copy.model(IDS).logits - policy.model(IDS).logits).abs().max())
+
+
+def test_it_follows_the_adapters(make_policy: Callable[..., Policy], policy_folder: Path) -> None:
+    policy = make_policy(fresh=True)
+    copy = SamplingCopy(str(policy_folder), policy)
+    assert gap(copy, policy) < 1e-4
+    for _ in range(2):  # a second change must not stand on top of the first
+        for name, parameter in policy.model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.add_(torch.randn(parameter.shape) * 0.2)
+        assert gap(copy, policy) > 0.1
+        copy.follow()
+        assert gap(copy, policy) < 1e-4
+
+
+def test_it_has_weights_of_its_own(
+    make_policy: Callable[..., Policy], policy_folder: Path, prompts: list[Prompt]
+) -> None:
+    policy = make_policy()
+    reference = policy.model.get_base_model().state_dict()
+    before = {name: value.clone() for name, value in reference.items()}
+    SamplingCopy(str(policy_folder), policy).follow()
+    for name, value in policy.model.get_base_model().state_dict().items():
+        assert torch.equal(value, before[name]), name

@@ -1,0 +1,175 @@
+"""The loop from prompts and a reward model to an adapter and its log."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from preflow.errors import PreflowError
+from preflow.identity import split_of
+from preflow.models import adapter_base, load_causal_lm, load_tokenizer
+from preflow.ppo import PPOConfig, optimize_policy, trainer
+from preflow.ppo.policy import Policy
+from preflow.reward.model import RewardModel
+from tests.tiny import questions
+
+pytestmark = [pytest.mark.usefixtures("exact"), pytest.mark.filterwarnings("ignore:Detected call of")]
+IDS = torch.tensor([[1, 40, 41, 42, 2, 43, 44]])
+
+
+@pytest.fixture
+def optimize(
+    policy_folder: Path, prompt_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Runs PPO; `judge` stands in for the reward model."""
+
+    def run(config: PPOConfig, judge: Any = None, **given: Any) -> dict[str, Any]:
+        if judge is not None:
+            monkeypatch.setattr(RewardModel, "load", lambda folder: judge)
+        settings: dict[str, Any] = {
+            "prompts": given.get("prompts") or prompt_file(20),
+            "model": str(policy_folder),
+            "reward_model": tmp_path / "reward_model",
+            "output": tmp_path / "tuned",
+            "training_log": tmp_path / "log.jsonl",
+            "config": config,
+        }
+        return optimize_policy(**{**settings, **given})
+
+    return run
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
+    return lambda: [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_policy_and_its_log_are_written(
+    optimize: Callable[..., Any],
+    log: Callable[..., Any],
+    config: PPOConfig,
+    encoder_folder: Path,
+    policy_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    RewardModel(str(encoder_folder), max_length=64).save(tmp_path / "reward_model")
+    made: list[Policy] = []
+
+    def noted(*arguments: Any, **settings: Any) -> Policy:
+        made.append(Policy(*arguments, **settings))
+        return made[0]
+
+    monkeypatch.setattr(trainer, "Policy", noted)
+    summary = optimize(replace(config, train_steps=3, epochs=2, minibatches=2))
+    rows = log()
+    assert [row["update"] for row in rows] == [1, 2, 3]
+    assert [row["episodes"] for row in rows] == [8, 16, 24]
+    assert set(rows[0]) == {
+        "update", "episodes", "seconds", "reward_mean", "reward_std", "kl", "kl_k3", "entropy", "response_tokens_mean",
+        "response_tokens_p95", "eos_rate", "policy_loss", "value_loss", "approx_kl", "clip_fraction",
+        "value_clip_fraction", "explained_variance", "gradient_norm", "learning_rate", "kl_coeff", "skipped_steps",
+        "sampler_gap",
+    }  # fmt: skip
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-4), "the first episodes come from the reference"
+    assert rows[2]["kl_k3"] > 0
+    assert (summary["planned_steps"], summary["optimizer_steps"], summary["skipped_steps"]) == (12, 12, 0)
+    assert summary["reward_mean"] == rows[-1]["reward_mean"]
+
+    assert adapter_base(str(tmp_path / "tuned")) == str(policy_folder)
+    tuned, base = load_causal_lm(str(tmp_path / "tuned")), load_causal_lm(str(policy_folder))
+    with torch.no_grad():
+        torch.testing.assert_close(tuned(IDS).logits, made[0].model(IDS).logits, atol=1e-4, rtol=1e-4)
+        assert (tuned(IDS).logits - base(IDS).logits).abs().max() > 1e-3
+    tokenizer = load_tokenizer(str(tmp_path / "tuned"))
+    assert tokenizer.chat_template == load_tokenizer(str(policy_folder)).chat_template
+    assert not list(tmp_path.glob(".*")), "nothing is left beside"
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_only_train_prompts_are_used_each_once_a_pass(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    train = [row.prompt_id for row in questions(20) if split_of(row.prompt_id) == "train"]
+    batches: list[list[str]] = []
+    collect = trainer.collect
+
+    def noted(prompts: Any, *arguments: Any) -> Any:
+        batches.append([row.prompt_id for row in prompts])
+        return collect(prompts, *arguments)
+
+    monkeypatch.setattr(trainer, "collect", noted)
+    optimize(replace(config, train_steps=8, samples_per_prompt=times, epochs=1), letters())
+    assert [len(batch) for batch in batches] == [8] * 8
+    seen = sum(batches, [])
+    assert seen[::times] == [seen[place] for place in range(times - 1, len(seen), times)], "samples stand together"
+    distinct = seen[::times]
+    assert sorted(distinct[: len(train)]) == sorted(train)
+    assert set(distinct) == set(train)
+
+
+def test_without_train_prompts_there_is_nothing_to_do(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, prompt_file: Callable[..., Path]
+) -> None:
+    with pytest.raises(PreflowError, match="prompts.jsonl: no prompt of the train split; give more prompts"):
+        optimize(config, letters(), prompts=prompt_file(3, split="test"))
+
+
+def test_the_learning_rate_warms_up_in_the_first_update_and_falls_to_nothing(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    settings = replace(config, train_steps=4, epochs=2, minibatches=2, learning_rate=0.008)
+    optimize(settings, letters())
+    assert [row["learning_rate"] for row in log()] == pytest.approx([0.002, 0.008, 0.008 * 2 / 3, 0.008 / 3])
+    rates = [trainer._rate(step, settings) for step in range(17)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[15] > rates[16] == 0.0
+    assert trainer._rate(0, replace(settings, train_steps=1)) == 0.25
+
+
+def test_the_same_seed_gives_the_same_run(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    def run(seed: int) -> list[dict[str, Any]]:
+        optimize(replace(config, train_steps=2, seed=seed), letters())
+        return [{**row, "seconds": 0} for row in log()]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_an_update_with_a_score_that_is_no_number_is_reported(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, tmp_path: Path, policy_folder: Path
+) -> None:
+    class Broken(letters):  # type: ignore[misc]
+        calls = 0
+
+        def score(self, prompts: Any, responses: Any) -> torch.Tensor:
+            self.calls += 1
+            scores: torch.Tensor = super().score(prompts, responses)
+            return scores * math.nan if self.calls == 1 else scores
+
+    summary = optimize(replace(config, train_steps=2, minibatches=2), Broken())
+    assert (summary["optimizer_steps"], summary["skipped_steps"], summary["planned_steps"]) == (2, 2, 4)
+    tuned = load_causal_lm(str(tmp_path / "tuned"))
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in tuned.parameters())
+
+
+def test_a_simple_reward_is_learnt(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    settings = replace(
+        config, train_steps=15, batch_size=32, epochs=2, minibatches=4, microbatch_size=8, learning_rate=1e-2,
+        missing_eos_penalty=0.0, target_sequence_length=8,
+    )  # fmt: skip
+    optimize(settings, letters("e"))
+    rewards = [row["reward_mean"] for row in log()]
+    assert sum(rewards[-3:]) / 3 > 2 * sum(rewards[:3]) / 3 + 0.5
+    assert log()[-1]["kl"] > 0

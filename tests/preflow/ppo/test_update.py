@@ -1,0 +1,137 @@
+"""Optimizer steps: how many, on what gradient, and what is left out."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.losses import policy_loss, value_loss
+from preflow.ppo.policy import Policy
+from preflow.ppo.rollout import Rollout
+from preflow.ppo.update import UpdateStats, update
+
+# A step left out at the very start makes PyTorch warn of a schedule that is ahead of its optimizer, as it should be.
+pytestmark = [pytest.mark.usefixtures("exact"), pytest.mark.filterwarnings("ignore:Detected call of")]
+MakePolicy = Callable[..., Policy]
+Roll = Callable[..., Rollout]
+
+
+class Counted(torch.optim.SGD):
+    """Counts its steps."""
+
+    taken = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.taken += 1
+        return super().step(closure)
+
+
+def take(
+    policy: Policy, rollout: Rollout, config: PPOConfig, rate: float = 0.0
+) -> tuple[UpdateStats, Counted, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer = Counted([parameter for parameter in policy.parameters() if parameter.requires_grad], lr=rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    stats = update(policy, optimizer, schedule, rollout, config, torch.Generator().manual_seed(0))
+    return stats, optimizer, schedule
+
+
+def weights(policy: Policy) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in policy.parameters() if parameter.requires_grad]
+
+
+@pytest.mark.parametrize(("epochs", "minibatches", "microbatch"), [(1, 1, 8), (4, 1, 3), (2, 4, 1), (1, 8, 8)])
+def test_steps_taken_are_those_planned(
+    make_policy: MakePolicy, roll: Roll, config: PPOConfig, epochs: int, minibatches: int, microbatch: int
+) -> None:
+    policy = make_policy()
+    settings = replace(config, epochs=epochs, minibatches=minibatches, microbatch_size=microbatch)
+    rollout = roll(policy)
+    stats, optimizer, schedule = take(policy, rollout, settings)
+    assert optimizer.taken == stats.steps == settings.optimizer_steps == epochs * minibatches
+    assert schedule.last_epoch == epochs * minibatches
+    assert stats.skipped == 0
+    assert stats.tokens == epochs * int(rollout.episodes.response_mask.sum())
+
+
+def test_before_anything_is_learnt_nothing_is_clipped(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
+    policy = make_policy()
+    row = take(policy, roll(policy), replace(config, minibatches=4, epochs=2))[0].row()
+    assert row["approx_kl"] < 1e-6
+    assert (row["clip_fraction"], row["value_clip_fraction"], row["skipped_steps"]) == (0.0, 0.0, 0.0)
+
+
+def test_loss_and_gradient_do_not_depend_on_the_microbatch(
+    make_policy: MakePolicy, roll: Roll, config: PPOConfig
+) -> None:
+    policy = make_policy()
+    rollout = roll(policy)
+    free = replace(config, max_gradient_norm=1e9)
+
+    # By hand: one forward over everything.
+    policy.zero_grad()
+    episodes = rollout.episodes.select(torch.arange(8))
+    outputs, mask = policy(episodes), episodes.response_mask
+    by_policy = policy_loss(outputs.logprobs, rollout.logprobs, rollout.advantages, mask, free.clip_range)
+    by_value = value_loss(outputs.values, rollout.values, rollout.returns, mask, free.value_clip_range)
+    ((by_policy.total + free.value_coeff * by_value.total) / mask.sum()).backward()
+    expected = [parameter.grad.clone() for parameter in policy.parameters() if parameter.grad is not None]
+    assert expected and any(bool(gradient.any()) for gradient in expected)
+    norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in expected))
+
+    for size in (1, 2, 4, 8):
+        stats = take(policy, rollout, replace(free, microbatch_size=size))[0]
+        found = [parameter.grad for parameter in policy.parameters() if parameter.grad is not None]
+        for gradient, by_hand in zip(found, expected, strict=True):
+            torch.testing.assert_close(gradient, by_hand, atol=1e-5, rtol=1e-3)
+        row = stats.row()
+        assert row["policy_loss"] == pytest.approx(by_policy.total.item() / int(mask.sum()), abs=1e-5)
+        assert row["value_loss"] == pytest.approx(by_value.total.item() / int(mask.sum()), rel=1e-4)
+        assert row["gradient_norm"] == pytest.approx(norm, rel=1e-3)
+
+
+def test_minibatches_weigh_tokens_alike(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
+    policy = make_policy()
+    rollout = roll(policy)
+    tokens = int(rollout.episodes.response_mask.sum())
+    whole = take(policy, rollout, config)[0]
+    parts = take(policy, rollout, replace(config, minibatches=4, microbatch_size=1))[0]
+    assert whole.tokens == parts.tokens == tokens
+    assert parts.policy_loss == pytest.approx(whole.policy_loss, abs=1e-3)
+
+
+def test_a_step_makes_rewarded_tokens_likelier(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
+    policy = make_policy()
+    rollout = roll(policy)
+    take(policy, rollout, config, rate=1e-2)
+    with torch.no_grad():
+        change = policy(rollout.episodes).logprobs - rollout.logprobs
+    assert float((change * rollout.advantages).sum()) > 0
+
+
+def test_gradients_are_scaled_down_to_their_largest_norm(
+    make_policy: MakePolicy, roll: Roll, config: PPOConfig
+) -> None:
+    policy = make_policy()
+    stats = take(policy, roll(policy), replace(config, max_gradient_norm=1e-3))[0]
+    norms = [parameter.grad.norm() for parameter in policy.parameters() if parameter.grad is not None]
+    assert float(torch.stack(norms).norm()) == pytest.approx(1e-3, rel=1e-2)
+    assert stats.gradient_norm > 1e-3
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_skipped_and_counted(
+    make_policy: MakePolicy, roll: Roll, config: PPOConfig, letters: Any, score: float
+) -> None:
+    policy = make_policy()
+    before = weights(policy)
+    rollout = roll(policy, letters(scores=[score, *range(7)]))
+    stats, optimizer, schedule = take(policy, rollout, replace(config, minibatches=2, epochs=2), rate=1.0)
+    assert (stats.steps, stats.skipped, optimizer.taken) == (0, 4, 0)
+    assert schedule.last_epoch == 4
+    assert stats.row()["skipped_steps"] == 4
+    for old, new in zip(before, weights(policy), strict=True):
+        assert torch.equal(old, new)

@@ -1,0 +1,149 @@
+"""A reward model learns what is preferred, and gets its zero point from reference answers."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from preflow.errors import PreflowError
+from preflow.identity import split_of
+from preflow.reward.model import RewardModel
+from preflow.reward.train import _batches, _fit, pair_loss, train_reward_model
+from preflow.rows import Preference, Prompt, write_rows
+from tests.tiny import questions
+
+pytestmark = pytest.mark.usefixtures("exact")
+Pairs = Callable[..., list[Preference]]
+
+
+@pytest.fixture
+def train(encoder_folder: Path, tmp_path: Path, prompt_file: Callable[..., Path]) -> Callable[..., dict[str, Any]]:
+    def run(rows: list[Preference], prompts: list[Prompt], **given: Any) -> dict[str, Any]:
+        write_rows(tmp_path / "preferences.jsonl", rows)
+        settings: dict[str, Any] = {
+            "preferences": tmp_path / "preferences.jsonl",
+            "prompts": prompt_file(rows=prompts),
+            "base_model": str(encoder_folder),
+            "encoder": str(encoder_folder),
+            "output": tmp_path / "reward_model",
+            "train_steps": 2,
+            "batch_size": 8,
+        }
+        return train_reward_model(**{**settings, **given})
+
+    return run
+
+
+def test_the_loss_of_pairs() -> None:
+    # -log sigmoid of the margins 0 and ln 3 is ln 2 and ln 4/3; with weights 1 and 3 the mean is their weighted one.
+    chosen, rejected = torch.tensor([1.0, math.log(3)]), torch.tensor([1.0, 0.0])
+    found = pair_loss(chosen, rejected, torch.tensor([1.0, 3.0]))
+    assert float(found) == pytest.approx((math.log(2) + 3 * math.log(4 / 3)) / 4)
+    assert float(pair_loss(chosen, rejected, torch.tensor([2.0, 6.0]))) == pytest.approx(float(found))
+
+
+def test_every_pair_comes_once_in_a_pass(make_pairs: Pairs) -> None:
+    pairs = make_pairs(6, "train")
+    names = [[pair.prompt_id for pair in batch] for batch in _batches(pairs, 6, 2, seed=0)]
+    assert [len(batch) for batch in names] == [2] * 6
+    for start in (0, 3):
+        assert sorted(sum(names[start : start + 3], [])) == sorted(pair.prompt_id for pair in pairs)
+    assert names[:3] != names[3:], "another order each pass"
+    assert names == [[pair.prompt_id for pair in batch] for batch in _batches(pairs, 6, 2, seed=0)]
+    assert [len(batch) for batch in _batches(pairs, 2, 100, seed=0)] == [6, 6]
+
+
+def test_training_sees_the_rewards_that_scoring_gives(
+    base: str, make_pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = RewardModel(base, max_length=100)
+    pairs = make_pairs(5, "train")
+    expected = [
+        model.score([pair.prompt for pair in pairs], [getattr(pair, side) for pair in pairs])
+        for side in ("chosen", "rejected")
+    ]
+    seen: list[torch.Tensor] = []
+
+    def noted(chosen: torch.Tensor, rejected: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        seen.extend((chosen.detach(), rejected.detach()))
+        return pair_loss(chosen, rejected, weights)
+
+    monkeypatch.setattr("preflow.reward.train.pair_loss", noted)
+    _fit(model, pairs, 1, 5, 0.0, seed=0)
+    for found, scores in zip(seen, expected, strict=True):  # dropout would show here
+        torch.testing.assert_close(found.sort().values, scores.sort().values, atol=1e-5, rtol=1e-5)
+
+
+def test_the_zero_point_is_the_mean_of_the_references(
+    train: Callable[..., Any], make_pairs: Pairs, tmp_path: Path
+) -> None:
+    prompts = questions(40, references=True)
+    validation = questions(4, split="validation", references=True)
+    validation = [row.model_copy(update={"reference": f"It is {row.prompt}"}) for row in validation]
+    known = {row.prompt_id for row in validation}
+    prompts = [row for row in prompts if row.prompt_id not in known] + validation
+    pairs = [*make_pairs(8, "train"), *make_pairs(4, "validation")]
+    summary = train(pairs, prompts)
+    model = RewardModel.load(tmp_path / "reward_model")
+    assert (model.zero_point, model.scale) == (summary["zero_point"], summary["scale"])
+    good = [row for row in prompts if split_of(row.prompt_id) == "validation"]
+    scores = model.score([row.prompt for row in good], [str(row.reference) for row in good])
+    assert float(scores.mean()) == pytest.approx(0.0, abs=1e-4)
+    judged = pairs[8:]
+    texts = [text for pair in judged for text in (pair.chosen, pair.rejected)]
+    spread = model.score([pair.prompt for pair in judged for _ in range(2)], texts).std(correction=0)
+    assert float(spread) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_without_references_the_zero_point_is_the_mean_of_preferred_answers(
+    train: Callable[..., Any], make_pairs: Pairs, tmp_path: Path
+) -> None:
+    validation = make_pairs(4, "validation")
+    train([*make_pairs(8, "train"), *validation], questions(10))
+    model = RewardModel.load(tmp_path / "reward_model")
+    scores = model.score([pair.prompt for pair in validation], [pair.chosen for pair in validation])
+    assert float(scores.mean()) == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "causal"])
+def test_a_simple_preference_is_learnt(
+    train: Callable[..., Any], make_pairs: Pairs, kind: str, policy_folder: Path, encoder_folder: Path
+) -> None:
+    pairs = [*make_pairs(120, "train"), *make_pairs(30, "validation")]
+    base = encoder_folder if kind == "encoder" else policy_folder
+    summary = train(pairs, questions(5), base_model=str(base), train_steps=60, batch_size=16, learning_rate=2e-3)
+    assert summary["accuracy"] > 0.9
+    assert summary["accuracy_low"] <= summary["accuracy"] <= summary["accuracy_high"]
+    assert (summary["train_pairs"], summary["validation_pairs"]) == (120, 30)
+
+
+def test_pairs_of_no_weight_teach_nothing(train: Callable[..., Any], make_pairs: Pairs) -> None:
+    flipped = [
+        pair.model_copy(update={"chosen": pair.rejected, "rejected": pair.chosen, "weight": 1e-6})
+        for pair in make_pairs(40, "train")
+    ]
+    pairs = [*make_pairs(40, "train"), *flipped, *make_pairs(20, "validation")]
+    assert train(pairs, questions(5), train_steps=40, learning_rate=2e-3)["accuracy"] > 0.9
+
+
+def test_the_summary_has_what_the_report_needs(train: Callable[..., Any], make_pairs: Pairs) -> None:
+    summary = train([*make_pairs(8, "train"), *make_pairs(6, "validation")], questions(5))
+    assert set(summary) == {
+        "accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity", "train_pairs",
+        "validation_pairs", "zero_point", "scale", "roc", "confusion",
+    }  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_model(train: Callable[..., Any], make_pairs: Pairs) -> None:
+    pairs = [*make_pairs(8, "train"), *make_pairs(6, "validation")]
+    assert train(pairs, questions(5), seed=3) == train(pairs, questions(5), seed=3)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_both_splits_are_needed(train: Callable[..., Any], make_pairs: Pairs, split: Any) -> None:
+    other = "validation" if split == "train" else "train"
+    with pytest.raises(PreflowError, match=f"preferences.jsonl: no pair of a {split} prompt"):
+        train(make_pairs(4, other), questions(5))

@@ -1,0 +1,145 @@
+"""Each metric gives the value worked out by hand, and stays between 0 and 1 whatever the text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from preflow.scoring.length_fit import fit
+from preflow.scoring.metric import Embed, ScoredText
+from preflow.scoring.registry import METRICS
+from preflow.scoring.relevance import copied_share
+from preflow.scoring.repetition import distinct_share
+from preflow.scoring.words import ngrams, sentences, words
+
+
+def score(metric: str, embed: Embed, response: str, **fields: Any) -> tuple[float | None, str | None]:
+    text = ScoredText(**{"prompt": "east", "response": response, "stopped": True, **fields})
+    (found,) = METRICS[metric].score([text], embed)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Don't stop, it’s Grüße-Zeit 42!", ["don't", "stop", "it’s", "grüße", "zeit", "42"]),
+        ("...", []),
+        ("", []),
+    ],
+)
+def test_words_are_lower_case_and_keep_their_apostrophes(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+def test_sentences_end_at_marks_and_lines_and_have_two_words() -> None:
+    text = "It is dew. Water! What else is it? Pi is 3.14 here\n- a list line\n\nEnd"
+    assert sentences(text) == ["It is dew.", "What else is it?", "Pi is 3.14 here", "- a list line"]
+
+
+def test_ngrams_are_all_runs_in_order() -> None:
+    assert ngrams(["a", "b", "c", "d"], 3) == [("a", "b", "c"), ("b", "c", "d")]
+    assert ngrams(["a", "b"], 3) == []
+
+
+@pytest.mark.parametrize(
+    ("response", "cosine"),
+    [("east winds", 1.0), ("northeast winds", 0.6), ("north winds", 0.0), ("west winds", 0.0)],
+)
+def test_relevance_is_the_cosine_and_never_negative(embed: Embed, response: str, cosine: float) -> None:
+    assert score("relevance", embed, response)[0] == pytest.approx(cosine)
+
+
+def test_what_is_copied_from_the_prompt_does_not_count_as_relevant(embed: Embed) -> None:
+    # Runs of the answer: "go to the", "to the east", "the east now"; the first two stand in the prompt.
+    text = ScoredText("How to go to the East?", "Go to the east now", True)
+    assert copied_share(text) == pytest.approx(2 / 3)
+    (found,) = METRICS["relevance"].score([text], embed)
+    assert found.value == pytest.approx(1 / 3)
+    assert copied_share(ScoredText("a b c", "a b c", True)) == 1.0
+    assert copied_share(ScoredText("a b c", "a b", True)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("response", "stopped", "expected"), [("Yes.", True, 1.0), ("Yes", False, 0.0), (" \n", True, 0.0)]
+)
+def test_ended_properly_takes_an_end_and_an_answer(embed: Embed, response: str, stopped: bool, expected: float) -> None:
+    assert score("ended_properly", embed, response, stopped=stopped) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [("a b c d", 1.0), ("a b a b a b", 0.5), ("no no no no no", 1 / 3), ("too short", 1.0), ("", 1.0)],
+)
+def test_repetition_is_the_share_of_distinct_runs(embed: Embed, response: str, expected: float) -> None:
+    # "a b a b a b" has the runs aba bab aba bab: two of four are distinct.
+    assert distinct_share(response) == pytest.approx(expected)
+    assert score("repetition", embed, response)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, 0.0), (3, 0.25), (6, 0.5), (12, 1.0), (80, 1.0), (160, 0.5), (240, 0.0), (500, 0.0)],
+)
+def test_length_fit_rises_to_12_words_and_falls_after_80(embed: Embed, count: int, expected: float) -> None:
+    assert fit(count) == pytest.approx(expected)
+    assert score("length_fit", embed, "word " * count)[0] == pytest.approx(expected)
+
+
+def test_coherence_is_the_mean_cosine_of_neighbours(embed: Embed) -> None:
+    # east-northeast 0.6, northeast-north 0.8, north-west 0 : mean 1.4 / 3
+    response = "Winds go east. They turn northeast. Then comes north. At last west."
+    assert score("coherence", embed, response)[0] == pytest.approx(1.4 / 3)
+    assert score("coherence", embed, "Go east. Go west.")[0] == 0.0
+
+
+@pytest.mark.parametrize("response", ["", "One sentence only.", "Yes. No."])
+def test_coherence_needs_two_sentences(embed: Embed, response: str) -> None:
+    assert score("coherence", embed, response) == (None, "fewer than two sentences")
+
+
+def test_reference_similarity_is_null_only_where_there_is_no_reference(embed: Embed) -> None:
+    texts = [
+        ScoredText("p", "northeast", True, "east"),
+        ScoredText("p", "northeast", True),
+        ScoredText("p", "northeast", True, "north"),
+        ScoredText("p", "west", True, "east"),
+    ]
+    found = METRICS["reference_similarity"].score(texts, embed)
+    assert [one.value for one in found] == [pytest.approx(0.6), None, pytest.approx(0.8), 0.0]
+    assert found[1].reason == "no reference"
+    assert METRICS["reference_similarity"].score(texts[1:2], embed) == [(None, "no reference")]
+
+
+def letters(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors out of letter counts, for texts that nobody chose."""
+    counts = np.array([[text.count(letter) + 0.1 for letter in "aeiou"] for text in texts], dtype=np.float32)
+    unit: NDArray[np.float32] = counts / np.linalg.norm(counts, axis=1, keepdims=True)
+    return unit
+
+
+TEXT = st.text(st.sampled_from("aeiou .!?\n'x1ß\u0301"), max_size=60)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(texts=st.lists(st.builds(ScoredText, TEXT, TEXT, st.booleans(), st.none() | TEXT), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_every_metric_is_between_0_and_1_or_null_with_a_reason(metric: str, texts: list[ScoredText]) -> None:
+    found = METRICS[metric].score(texts, letters)
+    assert len(found) == len(texts)
+    for one in found:
+        assert (one.reason is not None) if one.value is None else (type(one.value) is float and 0 <= one.value <= 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(texts=st.lists(st.builds(ScoredText, TEXT, TEXT, st.booleans(), st.none() | TEXT), min_size=2, max_size=4))
+@settings(max_examples=15, deadline=None)
+def test_a_score_does_not_depend_on_the_answers_beside_it(metric: str, texts: list[ScoredText]) -> None:
+    together = METRICS[metric].score(texts, letters)
+    alone = [METRICS[metric].score([text], letters)[0] for text in texts]
+    assert [one.value for one in together] == [
+        None if one.value is None else pytest.approx(one.value, abs=1e-6) for one in alone
+    ]

@@ -1,0 +1,88 @@
+"""A metric has one role in a run, and texts are encoded once."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from preflow.errors import PreflowError
+from preflow.scoring.label import label_score, scorer_digest
+from preflow.scoring.metric import Embed, ScoredText
+from preflow.scoring.registry import METRICS, check_roles, remembering, score_texts
+
+KNOWN = ["relevance", "ended_properly", "repetition", "length_fit", "coherence", "reference_similarity"]
+
+
+def test_the_metrics_go_by_their_own_names() -> None:
+    assert list(METRICS) == KNOWN
+    assert all(METRICS[name].name == name for name in METRICS)
+
+
+def test_separate_roles_are_accepted() -> None:
+    check_roles({"relevance": 2.0, "length_fit": 0.5}, ["coherence"])
+    check_roles({"relevance": 1.0}, [])
+
+
+@pytest.mark.parametrize(
+    ("weights", "monitors", "expected"),
+    [
+        ({"relevance": 1.0}, ["relevance"], "metric 'relevance' is both label and monitor"),
+        ({"relevanse": 1.0}, [], "metric 'relevanse' is not known; choose from relevance, ended_properly"),
+        ({"relevance": 1.0}, ["rouge"], "metric 'rouge' is not known"),
+        ({}, ["relevance"], "no metric is named"),
+        ({"relevance": 0.0}, [], "the weight of 'relevance' is 0.0"),
+        ({"relevance": 1.0, "coherence": -1.0}, [], "the weight of 'coherence' is -1.0"),
+        ({"relevance": float("nan")}, [], "the weight of 'relevance' is nan"),
+    ],
+)
+def test_dishonest_or_senseless_roles_are_refused(
+    weights: dict[str, float], monitors: list[str], expected: str
+) -> None:
+    with pytest.raises(PreflowError, match=expected):
+        check_roles(weights, monitors)
+
+
+def test_the_label_score_is_the_weighted_mean_of_label_metrics_alone() -> None:
+    scores = {"relevance": 0.8, "ended_properly": 1.0, "coherence": 0.0, "repetition": None}
+    assert label_score(scores, {"relevance": 2.0, "ended_properly": 0.5}) == pytest.approx(2.1 / 2.5)
+
+
+def test_the_scorers_digest_sees_metrics_weights_and_encoder() -> None:
+    digests = [
+        scorer_digest({"relevance": 1.0}, ["coherence"], "e"),
+        scorer_digest({"relevance": 2.0}, ["coherence"], "e"),
+        scorer_digest({"relevance": 1.0}, [], "e"),
+        scorer_digest({"relevance": 1.0}, ["coherence"], "f"),
+    ]
+    assert len(set(digests)) == 4
+
+
+def test_only_the_named_metrics_are_scored(embed: Embed) -> None:
+    texts = [ScoredText("east", "east", True), ScoredText("east", "north", False)]
+    scores = score_texts(texts, ["relevance", "ended_properly"], embed)
+    assert {name: [one.value for one in found] for name, found in scores.items()} == {
+        "relevance": [1.0, 0.0],
+        "ended_properly": [1.0, 0.0],
+    }
+
+
+class Encoder:
+    """Encodes a text as its length, and notes what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def encode(self, texts: list[str], **settings: Any) -> Any:
+        assert settings["normalize_embeddings"]
+        self.seen.append(texts)
+        return np.array([[len(text)] for text in texts], dtype=np.float64)
+
+
+def test_a_text_is_encoded_once_and_the_longest_first() -> None:
+    encoder = Encoder()
+    embed = remembering(encoder)
+    vectors = embed(["a", "ccc", "a", "bb"])
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[1], [3], [1], [2]]
+    assert embed(["bb", "dddd"]).tolist() == [[2], [4]]
+    assert encoder.seen == [["ccc", "bb", "a"], ["dddd"]]

@@ -1,0 +1,247 @@
+"""Everything a run is given is checked before anything is written, and then reads as rows of our own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from preflow import models, rows, uris
+from preflow.errors import PreflowError
+from preflow.identity import prompt_id, split_of
+from preflow.inputs import check_form, read_prompts, validate_inputs
+from preflow.rows import Feedback, Prompt, read_rows
+
+Validate = Callable[..., dict[str, int]]
+QUESTIONS = [f"What is {number}?" for number in range(40)]
+SPLITS = Counter(split_of(prompt_id(question)) for question in QUESTIONS)
+OUTPUTS = ("prompts", "eval_prompts", "preferences")
+
+
+class Tokenizer:
+    """Takes every word for a token; its template knows no system turn `REFUSE`."""
+
+    chat_template = "template"
+
+    def apply_chat_template(self, messages: list[rows.Message], **_: Any) -> list[int]:
+        from jinja2.exceptions import TemplateError
+
+        if messages[0]["content"] == "REFUSE":
+            raise TemplateError("System role not supported")
+        return [0 for message in messages for _ in message["content"].split()]
+
+
+def write(path: Path, *records: dict[str, Any]) -> str:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> str:
+    return write(tmp_path / "given.jsonl", *({"prompt": question} for question in QUESTIONS))
+
+
+@pytest.fixture
+def validate(tmp_path: Path, prompts: str, monkeypatch: pytest.MonkeyPatch) -> Validate:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "bert"}')
+    monkeypatch.setattr(models, "load_tokenizer", lambda reference: Tokenizer())
+
+    def validate(**given: Any) -> dict[str, int]:
+        made = {
+            "prompt_dataset": prompts,
+            "preference_dataset": "",
+            "eval_dataset": "",
+            "instruction": "",
+            "large_model_reference": str(model),
+            "reward_model_reference": str(model),
+            "encoder_reference": str(model),
+            "prompt_sequence_length": 16,
+        }
+        outputs = {f"{name}_out": tmp_path / "out" / name for name in OUTPUTS}
+        return validate_inputs(**{**made, **outputs, **given})
+
+    return validate
+
+
+def written(tmp_path: Path, name: str) -> list[Prompt]:
+    return read_rows(tmp_path / "out" / name, Prompt)
+
+
+def test_the_test_split_is_held_out_to_judge_with(validate: Validate, tmp_path: Path) -> None:
+    counts = validate()
+    kept, judged = written(tmp_path, "prompts"), written(tmp_path, "eval_prompts")
+    assert {split_of(row.prompt_id) for row in kept} == {"train", "validation"}
+    assert {split_of(row.prompt_id) for row in judged} == {"test"}
+    assert len(kept) + len(judged) == 40
+    assert (tmp_path / "out" / "preferences").read_text() == ""
+    assert counts == {
+        "prompts": SPLITS["train"] + SPLITS["validation"],
+        "train_prompts": SPLITS["train"],
+        "validation_prompts": SPLITS["validation"],
+        "eval_prompts": SPLITS["test"],
+        "preferences": 0,
+        "duplicate_prompts": 0,
+        "duplicate_eval_prompts": 0,
+        "held_out_unused": 0,
+        "moved_to_eval": 0,
+        "identical_candidates": 0,
+        "longest_prompt_tokens": 3,
+    }
+
+
+def test_prompts_of_a_given_evaluation_set_are_not_trained_on(validate: Validate, tmp_path: Path) -> None:
+    train = next(question for question in QUESTIONS if split_of(prompt_id(question)) == "train")
+    judged = write(tmp_path / "eval.jsonl", {"prompt": train}, {"prompt": "New?"}, {"prompt": "New? "})
+    counts = validate(eval_dataset=judged)
+    assert [row.prompt for row in written(tmp_path, "eval_prompts")] == [train, "New?"]
+    assert train not in [row.prompt for row in written(tmp_path, "prompts")]
+    assert (counts["moved_to_eval"], counts["duplicate_eval_prompts"]) == (1, 1)
+    assert counts["held_out_unused"] == SPLITS["test"]
+
+
+def test_a_prompt_that_stands_twice_counts_once(validate: Validate, tmp_path: Path, prompts: str) -> None:
+    with open(prompts, "a") as file:
+        file.write(json.dumps({"input_text": QUESTIONS[0], "output_text": "later"}) + "\n")
+    counts = validate()
+    assert counts["duplicate_prompts"] == 1
+    found = [row for name in ("prompts", "eval_prompts") for row in written(tmp_path, name)]
+    assert [row.reference for row in found if row.prompt == QUESTIONS[0]] == [None]
+
+
+def test_an_instruction_reaches_prompts_and_preferences_alike(validate: Validate, tmp_path: Path) -> None:
+    said = write(tmp_path / "said.jsonl", {"prompt": QUESTIONS[0], "chosen": "a", "rejected": "b"})
+    validate(preference_dataset=said, instruction="Be brief.")
+    (feedback,) = read_rows(tmp_path / "out" / "preferences", Feedback)
+    found = {row.prompt_id: row.prompt for name in ("prompts", "eval_prompts") for row in written(tmp_path, name)}
+    assert found[feedback.prompt_id] == feedback.prompt
+    assert found[feedback.prompt_id][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_each_file_is_read_once(validate: Validate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def open_text(uri: str) -> AbstractContextManager[IO[str]]:
+        opened.append(Path(uri).name)
+        return uris.open_text(uri)
+
+    monkeypatch.setattr(rows, "open_text", open_text)
+    said = write(tmp_path / "said.jsonl", {"prompt": "p", "chosen": "a", "rejected": "b"})
+    judged = write(tmp_path / "eval.jsonl", {"prompt": "New?"})
+    validate(preference_dataset=said, eval_dataset=judged)
+    assert sorted(opened) == ["eval.jsonl", "given.jsonl", "said.jsonl"]
+
+
+LONG = " ".join(["word"] * 17)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"prompt_dataset": ""}, "prompt_dataset: none is given"),
+        ({"prompt_dataset": [{"prompt": LONG}]}, "given.jsonl, line 41: field 'prompt': 17 tokens .* is 16"),
+        ({"eval_dataset": [{"prompt": "ok"}, {"prompt": LONG}]}, "eval_dataset.jsonl, line 2: field 'prompt': 17"),
+        (
+            {"preference_dataset": [{"prompt": LONG, "chosen": "a", "rejected": "b"}]},
+            "preference_dataset.jsonl, line 1: field 'prompt': 17 tokens",
+        ),
+        ({"instruction": "REFUSE"}, "given.jsonl, line 1: field 'prompt': does not fit the chat template .*System"),
+        ({"preference_dataset": [{"a": 1}]}, "preference_dataset.jsonl, line 1: .*fields found: a"),
+        ({"eval_dataset": [{"a": 1}]}, "eval_dataset.jsonl, line 1: field 'prompt': is missing .*fields found: a"),
+        ({"encoder_reference": ""}, "encoder_reference: none is given"),
+        ({"reward_model_reference": "/nowhere/model"}, "reward_model_reference: no model at '/nowhere/model'"),
+    ],
+)  # fmt: skip
+def test_nothing_is_written_when_anything_is_wrong(
+    validate: Validate, tmp_path: Path, prompts: str, given: dict[str, Any], expected: str
+) -> None:
+    for name, value in given.items():
+        if isinstance(value, list):
+            if name == "prompt_dataset":
+                Path(prompts).write_text(Path(prompts).read_text() + json.dumps(value[0]) + "\n")
+                given = {}
+            else:
+                given = {**given, name: write(tmp_path / f"{name}.jsonl", *value)}
+    with pytest.raises(PreflowError, match=expected):
+        validate(**given)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [("train", "held out to judge with; give eval_dataset or add"), ("test", "left to train on; add")],
+)
+def test_a_dataset_that_leaves_a_side_empty_is_refused(tmp_path: Path, split: str, expected: str) -> None:
+    one = next(question for question in QUESTIONS if split_of(prompt_id(question)) == split)
+    with pytest.raises(PreflowError, match=f"none of its 1 prompts is {expected} prompts"):
+        check_form(write(tmp_path / "one.jsonl", {"prompt": one}), "", "")
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"prompt": "p", "prompt_id": "q17"}, "field 'prompt_id': is not the id of this prompt"),
+        ({"prompt": "p", "reference": " "}, "field 'reference': is empty"),
+        ({"prompt": "p", "refrence": "r"}, "field 'refrence'"),
+        ({"prompt": " "}, "field 'prompt': is empty"),
+        ({"prompt": []}, "field 'prompt': has no turns"),
+        ({"prompt": [{"role": "assistant", "content": "a"}]}, "field 'prompt': the first and the last turn"),
+        ({"input_text": ""}, "field 'input_text': is empty"),
+        ({"input_text": "p", "output_text": 3}, "field 'output_text': must be a text"),
+        ({"messages": [{"author": "bot", "content": "x"}]}, "field 'messages.0.author': must be one of user"),
+        (
+            {"messages": [{"author": "user", "content": "x"}, {"author": "assistant", "content": "y"}]},
+            "field 'messages': the first and the last turn must be a user's",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_prompt_is_named_by_file_line_and_field(tmp_path: Path, record: dict[str, Any], expected: str) -> None:
+    uri = write(tmp_path / "p.jsonl", {"prompt": "fine"}, record)
+    with pytest.raises(PreflowError, match=f"^{uri}, line 2: {expected}"):
+        read_prompts(uri)
+
+
+def test_prompts_of_every_form_read(tmp_path: Path) -> None:
+    uri = write(
+        tmp_path / "p.jsonl",
+        {"prompt": "a", "prompt_id": prompt_id("a"), "reference": "r", "category": "c"},
+        {"input_text": "b", "output_text": "r"},
+        {"input_text": "c", "candidate_0": "x", "candidate_1": "y", "choice": 0},
+        {"messages": [{"author": "user", "content": "d"}], "context": "s"},
+    )
+    found = [row for _, row in read_prompts(uri)]
+    system = [{"role": "system", "content": "s"}, {"role": "user", "content": "d"}]
+    assert [row.prompt for row in found] == ["a", "b", "c", system]
+    assert [row.reference for row in found] == ["r", "r", None, None]
+    assert all(row.prompt_id == prompt_id(row.prompt) for row in found)
+
+
+def test_the_packaged_datasets_are_in_order() -> None:
+    counts = check_form("packaged:prompts", "packaged:example-feedback", "")
+    assert counts["preferences"] > 0
+    assert counts["duplicate_prompts"] == 0
+    assert min(counts["train_prompts"], counts["validation_prompts"], counts["eval_prompts"]) > 50
+
+
+def test_checking_the_form_loads_no_model_library() -> None:
+    program = (
+        "import sys; from preflow.inputs import check_form; check_form('packaged:prompts', '', '');"
+        "print({'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_policy_that_is_an_adapter_is_looked_up_by_its_base(validate: Validate, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "model", tmp_path / "base")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "base")}))
+    assert validate(large_model_reference=str(adapter))["prompts"] > 0

@@ -1,0 +1,29 @@
+"""A policy is promoted when it surely wins and stayed close; the reason carries the numbers."""
+
+import math
+
+import pytest
+
+from preflow.promotion import decide_promotion
+
+
+@pytest.mark.parametrize(
+    ("low", "kl", "promoted", "words"),
+    [
+        (
+            0.625, 2.5, True,
+            "Promoted: the win rate is surely above 50.0% (its lower end is 62.5%), "
+            "and the divergence of 2.50 nats per answer is within 10.",
+        ),
+        (0.625, 10.0, True, "within 10."),
+        (0.5, 2.5, False, "Not promoted: the win rate is not surely above 50.0% (its lower end is 50.0%), but"),
+        (0.625, 10.5, False, "but the divergence of 10.50 nats per answer is not within 10."),
+        (0.4, 10.5, False, ", and the divergence"),
+        (math.nan, 2.5, False, "lower end is nan%"),
+        (0.625, math.nan, False, "nan nats"),
+    ],
+)  # fmt: skip
+def test_promotion(low: float, kl: float, promoted: bool, words: str) -> None:
+    decision, reason = decide_promotion(win_rate_low=low, kl=kl, min_win_rate=0.5, max_kl=10.0)
+    assert decision is promoted
+    assert words in reason
