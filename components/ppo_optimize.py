@@ -14,6 +14,7 @@ def ppo_optimize(
     policy_digest: str,
     train_steps: int,
     batch_size: int,
+    samples_per_prompt: int,
     ppo_epochs: int,
     ppo_minibatches: int,
     learning_rate: float,
@@ -36,6 +37,7 @@ def ppo_optimize(
         policy_digest: Digest of its files; only in the cache key.
         train_steps: PPO updates.
         batch_size: Episodes per update.
+        samples_per_prompt: Episodes of the same prompt; must divide batch_size.
         ppo_epochs: Passes over the episodes of an update.
         ppo_minibatches: Minibatches per pass.
         learning_rate: Peak learning rate.
@@ -62,6 +64,7 @@ def ppo_optimize(
         config=PPOConfig(
             train_steps=train_steps,
             batch_size=batch_size,
+            samples_per_prompt=samples_per_prompt,
             epochs=ppo_epochs,
             minibatches=ppo_minibatches,
             learning_rate=learning_rate,

@@ -34,6 +34,7 @@ def rlhf_from_preferences(
     reinforcement_learning_train_steps: int = defaults.REINFORCEMENT_LEARNING_TRAIN_STEPS,
     reinforcement_learning_batch_size: int = defaults.REINFORCEMENT_LEARNING_BATCH_SIZE,
     reinforcement_learning_learning_rate: float = defaults.REINFORCEMENT_LEARNING_LEARNING_RATE,
+    ppo_samples_per_prompt: int = defaults.PPO_SAMPLES_PER_PROMPT,
     ppo_epochs: int = defaults.PPO_EPOCHS,
     ppo_minibatches: int = defaults.PPO_MINIBATCHES,
     kl_coeff: float = defaults.KL_COEFF,
@@ -71,6 +72,7 @@ def rlhf_from_preferences(
         reinforcement_learning_train_steps: PPO updates
         reinforcement_learning_batch_size: episodes per update
         reinforcement_learning_learning_rate: peak learning rate of PPO
+        ppo_samples_per_prompt: episodes of the same prompt; must divide the episodes per update
         ppo_epochs: passes over the episodes of an update
         ppo_minibatches: minibatches per pass
         kl_coeff: weight of the divergence from the base in the reward
@@ -122,6 +124,7 @@ def rlhf_from_preferences(
         reinforcement_learning_train_steps=reinforcement_learning_train_steps,
         reinforcement_learning_batch_size=reinforcement_learning_batch_size,
         reinforcement_learning_learning_rate=reinforcement_learning_learning_rate,
+        ppo_samples_per_prompt=ppo_samples_per_prompt,
         ppo_epochs=ppo_epochs,
         ppo_minibatches=ppo_minibatches,
         kl_coeff=kl_coeff,

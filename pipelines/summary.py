@@ -39,7 +39,7 @@ def summarise(
         "pipeline": pipeline,
         "run_id": run_id,
         "status": status,
-        **{key: evaluation.get(key) for key in _FROM_EVALUATION},
+        **{key: _ordered(evaluation.get(key)) for key in _FROM_EVALUATION},
         **{key if key.startswith("baseline") else f"reward_model_{key}": reward.get(key) for key in _FROM_REWARD_MODEL},
         "promoted": _output(steps, "promoted"),
         "reason": _output(steps, "reason"),
@@ -54,6 +54,13 @@ def summarise(
         "failed_step": failure.step.name if failure else None,
         "error": failure.error if failure else None,
     }
+
+
+def _ordered(value: Any) -> Any:
+    """A map by name, what is named after the label score first: artifact metadata come back in any order."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: value[name] for name in sorted(value, key=lambda name: (not name.startswith("label_score"), name))}
 
 
 def manifest(pipeline: str, run_id: str, resolved: Mapping[str, Any], state: RunState) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def print_summary(summary: Mapping[str, Any], run: Path, console: Console) -> No
     if summary["win_rates"]:
         console.print(_judges_table(summary["win_rates"]))
     if summary["base"] and summary["tuned"]:
-        console.print(_models_table(summary["base"], summary["tuned"]))
+        console.print(_models_table(summary["base"], summary["tuned"], summary["kl"]))
     console.print(_steps_table(summary))
     if summary["reason"]:
         verdict = "promoted" if summary["promoted"] else "not promoted"
@@ -139,10 +146,11 @@ def _judges_table(win_rates: Mapping[str, Mapping[str, Any]]) -> Table:
     return rows
 
 
-def _models_table(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Table:
+def _models_table(base: Mapping[str, Any], tuned: Mapping[str, Any], kl: float | None) -> Table:
     rows = table("metric", "base", "tuned")
     for name in [*base, *(name for name in tuned if name not in base)]:
         rows.add_row(name, number(base.get(name)), number(tuned.get(name)))
+    rows.add_row("KL from the base, nats per answer", "", number(kl))
     return rows
 
 

@@ -30,8 +30,8 @@ def track(label: str, total: int) -> Iterator[Callable[..., None]]:
         with tqdm(total=total, desc=label, file=sys.stderr) as bar:
 
             def advance(items: int = 1, note: str = "") -> None:
-                bar.update(items)
                 bar.set_postfix_str(note, refresh=False)
+                bar.update(items)
 
             yield advance
     else:

@@ -39,21 +39,21 @@ class PPOConfig:
     batch_size: int = 32
     samples_per_prompt: int = 4
     epochs: int = 2
-    minibatches: int = 2
+    minibatches: int = 4
     microbatch_size: int = 8
-    learning_rate: float = 3e-4
+    learning_rate: float = 1.5e-3
     value_learning_rate: float = 1e-3
     lora_rank: int = 16
     lora_layers: int = 10
-    kl_coeff: float = 0.05
+    kl_coeff: float = 0.03
     clip_range: float = 0.2
     value_clip_range: float = 0.2
     value_coeff: float = 0.1
     gamma: float = 1.0
     gae_lambda: float = 1.0
-    missing_eos_penalty: float = 1.0
+    missing_eos_penalty: float = 2.0
     max_gradient_norm: float = 1.0
-    temperature: float = 1.0
+    temperature: float = 0.7
     target_sequence_length: int = 64
     seed: int = 0
 

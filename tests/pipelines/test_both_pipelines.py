@@ -1,8 +1,6 @@
 """The two real pipelines through the real launcher and the real store, with small stand-ins for the verbs."""
 
 import json
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,9 +31,6 @@ def launched(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch)
     """Runs a pipeline and gives its summary."""
     monkeypatch.setenv("PYTHONPATH", str(_STUBS))
     monkeypatch.setenv("DATABASE_URL", database_url)
-    inputs = types.ModuleType("preflow.inputs")
-    inputs.validate_inputs = lambda *, prompt_dataset, prompts_out, **_: {}  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "preflow.inputs", inputs)
 
     def run(name: str, **parameters: Any) -> Any:
         compiled = compile_pipeline(name, tmp_path / f"{name}.yaml")

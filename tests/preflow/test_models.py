@@ -71,7 +71,7 @@ def test_a_tokenizer_with_nothing_to_pad_with_is_refused(policy_folder: Path, tm
     for name in ("unk_token", "bos_token"):
         settings[name] = "<|im_end|>"
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(PreflowError, match="no token apart from EOS to pad with"):
+    with pytest.raises(PreflowError, match="to pad with; set one in its tokenizer_config.json"):
         load_tokenizer(str(folder))
 
 

@@ -31,7 +31,7 @@ def save(policy_folder: Path, tmp_path: Path) -> Callable[[float], Path]:
         policy = Policy(str(policy_folder), lora_rank=2, lora_layers=0, temperature=1.0)
         for name, parameter in policy.model.named_parameters():
             if "lora_B" in name:
-                parameter.data.normal_(std=size) if size else None
+                parameter.data.add_(size * torch.randn(parameter.shape))
         folder = tmp_path / "policy"
         policy.save(folder)
         load_tokenizer(str(policy_folder)).save_pretrained(folder)

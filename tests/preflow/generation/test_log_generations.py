@@ -53,6 +53,7 @@ def log(policy_folder: Path, database_url: str, prompt_file: Callable[..., Path]
             "database_url": database_url,
             "output": tmp_path / "generations.jsonl",
             "num_samples": SAMPLES,
+            "temperature": 1.0,
             "target_sequence_length": 8,
             "batch_size": 4,
         }

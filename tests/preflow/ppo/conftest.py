@@ -18,13 +18,13 @@ from preflow.rows import Prompt
 from tests.tiny import questions
 
 CONFIG = PPOConfig(
-    train_steps=1, batch_size=8, samples_per_prompt=1, epochs=1, minibatches=1, microbatch_size=4, lora_rank=4, lora_layers=0,
-    target_sequence_length=10, learning_rate=1e-2,
+    train_steps=1, batch_size=8, samples_per_prompt=1, epochs=1, minibatches=1, microbatch_size=4, lora_rank=4,
+    lora_layers=0, target_sequence_length=10, learning_rate=1e-2, temperature=1.0, kl_coeff=0.05, gae_lambda=0.95,
 )  # fmt: skip
 
 
 class Letters:
-    """A reward model that likes one letter; other scores by prompt."""
+    """A reward model that likes one letter, or gives scores that are known."""
 
     def __init__(self, letter: str = "e", scores: Sequence[float] | None = None) -> None:
         self.letter, self.scores = letter, scores

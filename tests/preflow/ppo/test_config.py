@@ -15,7 +15,7 @@ from preflow.ppo.config import PPOConfig
         ({"lora_rank": -1}, "lora_rank: -1 given"),
         ({"microbatch_size": 0}, "microbatch_size: 0 given"),
         ({"batch_size": 10, "samples_per_prompt": 1, "minibatches": 4}, "minibatches: 4 do not divide the 10 episodes"),
-        ({"batch_size": 10, "samples_per_prompt": 4, "minibatches": 2}, "samples_per_prompt: 4 does not divide the 10"),
+        ({"batch_size": 10, "samples_per_prompt": 4, "minibatches": 2}, "samples_per_prompt: 4 does not divide"),
         ({"temperature": 0.0}, "temperature: 0.0 given"),
         ({"kl_coeff": -0.1}, "kl_coeff: -0.1 given"),
     ],

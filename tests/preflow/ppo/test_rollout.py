@@ -90,7 +90,7 @@ def test_the_reward_model_reads_prompts_with_their_responses(
 
 
 def test_decoded_texts_end_where_the_response_does(
-    policy_folder: Any, tokenizer: Any, make_samples: Callable[..., Any], make_policy: MakePolicy
+    tokenizer: Any, make_samples: Callable[..., Any], make_policy: MakePolicy
 ) -> None:
     samples = make_samples(make_policy(fresh=True).model, [[1, 40, 41], [1, 50]])
     texts = decode(samples, tokenizer)

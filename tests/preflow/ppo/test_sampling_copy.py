@@ -8,7 +8,6 @@ import torch
 
 from preflow.ppo.policy import Policy
 from preflow.ppo.sampling_copy import SamplingCopy
-from preflow.rows import Prompt
 
 pytestmark = pytest.mark.usefixtures("exact")
 IDS = torch.tensor([[1, 40, 41, 42, 2, 43, 44]])
@@ -32,9 +31,7 @@ def test_it_follows_the_adapters(make_policy: Callable[..., Policy], policy_fold
         assert gap(copy, policy) < 1e-4
 
 
-def test_it_has_weights_of_its_own(
-    make_policy: Callable[..., Policy], policy_folder: Path, prompts: list[Prompt]
-) -> None:
+def test_it_has_weights_of_its_own(make_policy: Callable[..., Policy], policy_folder: Path) -> None:
     policy = make_policy()
     reference = policy.model.get_base_model().state_dict()
     before = {name: value.clone() for name, value in reference.items()}

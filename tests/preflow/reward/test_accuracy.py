@@ -12,20 +12,21 @@ from preflow.rows import Preference
 
 
 class Marks:
-    """Gives each answer the number it begins with."""
+    """Gives each answer the number it begins with, or 0."""
 
     def score(self, prompts: Sequence[Any], responses: Sequence[str]) -> torch.Tensor:
-        return torch.tensor([float(response.split()[0]) for response in responses])
+        return torch.tensor([float(text[0]) if text[0].isdigit() else 0.0 for text in responses])
 
 
 @pytest.fixture
 def judge(make_pairs: Callable[..., list[Preference]], encoder_folder: Path) -> Callable[..., dict[str, Any]]:
     def run(*pairs: tuple[str, str], prompt_ids: Sequence[str] = ()) -> dict[str, Any]:
         rows = [
-            row.model_copy(update={"chosen": chosen, "rejected": rejected})
+            row.model_copy(update={"chosen": chosen.format(row.prompt), "rejected": rejected.format(row.prompt)})
             for row, (chosen, rejected) in zip(make_pairs(len(pairs), "validation"), pairs, strict=True)
         ]
-        rows = [row.model_copy(update={"prompt_id": name}) for row, name in zip(rows, prompt_ids or map(str, range(9)))]
+        if prompt_ids:
+            rows = [row.model_copy(update={"prompt_id": name}) for row, name in zip(rows, prompt_ids, strict=True)]
         return judge_pairs(Marks(), rows, str(encoder_folder), seed=0)  # type: ignore[arg-type]
 
     return run
@@ -43,7 +44,9 @@ def test_the_longer_answer_is_the_one_with_more_words(judge: Callable[..., dict[
 
 
 def test_the_more_similar_answer_is_the_nearer_one(judge: Callable[..., dict[str, Any]]) -> None:
-    assert judge(("1 same", "1 same"))["baseline_similarity"] == 0.5
+    assert judge(("{}", "no"))["baseline_similarity"] == 1.0
+    assert judge(("no", "{}"))["baseline_similarity"] == 0.0
+    assert judge(("no", "no"))["baseline_similarity"] == 0.5
 
 
 def test_the_confusion_matrix_tells_which_side_was_better(judge: Callable[..., dict[str, Any]]) -> None:

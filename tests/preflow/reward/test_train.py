@@ -50,7 +50,9 @@ def test_every_pair_comes_once_in_a_pass(make_pairs: Pairs) -> None:
     names = [[pair.prompt_id for pair in batch] for batch in _batches(pairs, 6, 2, seed=0)]
     assert [len(batch) for batch in names] == [2] * 6
     for start in (0, 3):
-        assert sorted(sum(names[start : start + 3], [])) == sorted(pair.prompt_id for pair in pairs)
+        assert sorted(name for batch in names[start : start + 3] for name in batch) == sorted(
+            pair.prompt_id for pair in pairs
+        )
     assert names[:3] != names[3:], "another order each pass"
     assert names == [[pair.prompt_id for pair in batch] for batch in _batches(pairs, 6, 2, seed=0)]
     assert [len(batch) for batch in _batches(pairs, 2, 100, seed=0)] == [6, 6]
