@@ -38,7 +38,8 @@ _MEASURES = {
     "label_score": "Weighted mean of the label metrics, with the run's label weights.",
     "label_score_without_ended_properly": "The label score with the metric “ended properly” left out, so that "
     "learning to stop is not mistaken for learning to answer.",
-    "reward_model": "The reward model's score of prompt and answer. Only differences have a meaning.",
+    "reward_model": "The reward model's score of prompt and answer: 0 is as good as a reference answer, in standard "
+    "deviations.",
     "response_tokens": "Mean number of the model's tokens per answer.",
     "eos_rate": "Share of answers that the model ended itself, before the limit on their length.",
     "distinct_1": "Different words divided by all words, over all answers together. Falls as answers get longer.",
@@ -47,7 +48,8 @@ _MEASURES = {
     "rouge_l": "Mean F1 of the longest common subsequence of words with the reference, 0 to 1, over prompts that "
     "have one.",
     "bleu": "Corpus BLEU by sacreBLEU with its default settings, 0 to 100, over prompts that have a reference.",
-    "kl": "Mean over test prompts of the sum, over the tuned answer's tokens, of log p(tuned) − log p(base).",
+    "kl": "Mean over up to 64 test prompts, each with one answer of up to the training length that the tuned model "
+    "sampled at temperature 1: the KL divergence of the two next-token distributions, summed over the answer's tokens.",
 }
 _REWARD = {
     "Reward model accuracy": "Share of held-out pairs in which it scores the preferred answer higher. The whisker "
@@ -55,7 +57,8 @@ _REWARD = {
     "Longer answer": "Accuracy on the same pairs of always choosing the longer answer.",
     "Similarity to the prompt": "Accuracy on the same pairs of choosing the answer whose embedding is closer to the "
     "prompt's.",
-    "Zero point": "What is taken off the reward model's raw score, so that an average answer scores about 0.",
+    "Zero point": "What is taken off the reward model's raw score, so that reference answers score 0 on average. What "
+    "is left is divided by the standard deviation of the raw scores of held-out answers.",
 }
 _CURVES = {
     "Curves over training": "Means over the episodes of each update, on train prompts with sampled answers. They "
