@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 
 from preflow.chat import encode_prompt
-from preflow.generation.sampler import Samples, sample
+from preflow.generation.sampler import Samples, decode, sample
 from preflow.models import device, eos_ids
 from preflow.progress import track
 from preflow.rows import Prompt
@@ -42,10 +42,9 @@ def answer(
             samples = _sample(
                 model, tokenizer, [encoded[row.prompt_id] for row in batch], max_tokens, temperature, generator
             )
-            lengths, stopped, ids = samples.lengths.tolist(), samples.stopped.tolist(), samples.response_ids.tolist()
-            for number, row in enumerate(batch):
-                text = tokenizer.decode(ids[number][: lengths[number]], skip_special_tokens=True).replace("\0", "")
-                replies[row.prompt_id] = Reply(text, lengths[number], stopped[number])
+            fields = (decode(samples, tokenizer), samples.lengths.tolist(), samples.stopped.tolist())
+            for row, text, tokens, stopped in zip(batch, *fields, strict=True):
+                replies[row.prompt_id] = Reply(text, tokens, stopped)
             advance(len(batch))
     return [replies[row.prompt_id] for row in prompts]
 

@@ -11,7 +11,7 @@ import torch
 from preflow import store
 from preflow.chat import encode_prompt
 from preflow.errors import PreflowError
-from preflow.generation.sampler import sample
+from preflow.generation.sampler import decode, sample
 from preflow.identity import generation_id
 from preflow.models import eos_ids, load_causal_lm, load_tokenizer, model_digest
 from preflow.progress import track
@@ -138,14 +138,15 @@ def _answer(
         pad_id=tokenizer.pad_token_id,
     )
     share = (time.monotonic() - started) / len(batch)
-    lengths, stopped, response_ids = samples.lengths.tolist(), samples.stopped.tolist(), samples.response_ids.tolist()
+    texts = decode(samples, tokenizer)
+    lengths, stopped = samples.lengths.tolist(), samples.stopped.tolist()
     return [
         Generation(
             generation_id=job.generation_id,
             prompt_id=job.prompt.prompt_id,
             prompt=job.prompt.prompt,
             sample=job.sample,
-            response=tokenizer.decode(response_ids[row][: lengths[row]], skip_special_tokens=True).replace("\0", ""),
+            response=texts[row],
             model_name=name,
             model_digest=digest,
             prompt_tokens=len(ids),

@@ -116,6 +116,15 @@ def sample(
     )
 
 
+def decode(samples: Samples, tokenizer: Any) -> list[str]:
+    """The texts of sampled responses, without special tokens."""
+    rows, lengths = samples.response_ids.tolist(), samples.lengths.tolist()
+    return [
+        tokenizer.decode(ids[:length], skip_special_tokens=True).replace("\0", "")
+        for ids, length in zip(rows, lengths, strict=True)
+    ]
+
+
 def _draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """`[B]` tokens drawn from `[B, V]` logits and their log-probabilities.
 

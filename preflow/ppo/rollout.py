@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from preflow.chat import encode_prompt
-from preflow.generation.sampler import Samples, sample
+from preflow.generation.sampler import decode, sample
 from preflow.models import eos_ids
 from preflow.ppo.advantages import gae
 from preflow.ppo.config import PPOConfig
@@ -100,15 +100,6 @@ def collect(
         returns,
         float(gap),
     )
-
-
-def decode(samples: Samples, tokenizer: Any) -> list[str]:
-    """The texts of sampled responses, without special tokens."""
-    rows, lengths = samples.response_ids.tolist(), samples.lengths.tolist()
-    return [
-        tokenizer.decode(ids[:length], skip_special_tokens=True).replace("\0", "")
-        for ids, length in zip(rows, lengths, strict=True)
-    ]
 
 
 def microbatches(episodes: Episodes, rows: Tensor, size: int) -> list[Tensor]:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from preflow.generation.sampler import decode
 from preflow.ppo.advantages import gae
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Policy
-from preflow.ppo.rollout import Rollout, decode, microbatches
+from preflow.ppo.rollout import Rollout, microbatches
 from preflow.rows import Prompt
 
 pytestmark = pytest.mark.usefixtures("exact")
