@@ -1,7 +1,9 @@
-"""Attention for decoding on a CPU: one query token against the cache, grouped by key/value head.
+"""Attention for short sequences on a CPU: plain batched products, grouped by key/value head.
 
-PyTorch's fused kernel is made for long queries. With a single one, and several query heads sharing a key/value head,
-two batched matrix products are several times faster (`make bench-sampler`). Longer queries go to the fused kernel.
+PyTorch's fused kernel is made for long sequences. Where the scores of a batch fit the caches, two batched matrix
+products and a softmax are several times faster, backward as well as forward (`make bench-attention`), and several query
+heads share a key/value head without copying it. Long sequences go to the fused kernel, whose memory does not grow with
+the square of the length.
 """
 
 from typing import Any
@@ -13,10 +15,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 _NAME = "preflow_grouped"
+_MOST_SCORES = 2**23
+_CHANGES_SCORES = ("softcap", "position_bias", "s_aux", "cache")
 
 
-def use_grouped_decoding(model: Any) -> None:
-    """Lets a model on the CPU decode with `grouped_attention`, where it uses the fused attention now."""
+def use_grouped_attention(model: Any) -> None:
+    """Lets a model on the CPU attend with `grouped_attention`, where it uses the fused attention now."""
     if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(_NAME)
 
@@ -29,29 +33,47 @@ def grouped_attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    is_causal: bool | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """Attention of `[B, H, Q, D]` queries over `[B, K, L, D]` keys and values, H a multiple of K.
+
+    The softmax is in float32. A query that may look at nothing (a pad) looks at everything instead, so that no NaN
+    comes of it.
 
     Returns:
         `[B, Q, H, D]`, and None for the weights, as transformers expects of an attention function.
     """
     batch, heads, queries, width = query.shape
-    if queries > 1 or dropout > 0 or query.requires_grad:
+    groups, length = key.shape[1], key.shape[2]
+    special = any(settings.get(name) is not None for name in _CHANGES_SCORES)
+    if special or dropout > 0 or batch * heads * queries * length > _MOST_SCORES:
         output: Tensor = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **settings
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            is_causal=is_causal,
+            **settings,
         )[0]
         return output, None
-    groups, length = key.shape[1], key.shape[2]
-    rows = query.reshape(batch * groups, heads // groups, width)
-    scores = torch.bmm(rows, key.reshape(batch * groups, length, width).transpose(1, 2)).float()
-    scores = scores.view(batch, groups, heads // groups, length) * (width**-0.5 if scaling is None else scaling)
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if attention_mask is None and causal and queries > 1:
+        # As PyTorch means it: the first query stands at the first key, and keys behind the last query are unused room.
+        attention_mask = torch.ones(queries, length, dtype=torch.bool).tril()
+    rows = (query * (width**-0.5 if scaling is None else scaling)).reshape(batch * groups, -1, width)
+    scores = torch.bmm(rows, key.reshape(batch * groups, length, width).transpose(1, 2))
+    scores = scores.view(batch, heads, queries, length)
     if attention_mask is not None:
-        mask = attention_mask[:, :, :, :length]
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    weights = scores.softmax(-1).to(value.dtype).view(batch * groups, heads // groups, length)
+        mask = attention_mask[..., :length]
+        lowest = torch.finfo(scores.dtype).min
+        scores = scores.masked_fill(~mask, lowest) if mask.dtype == torch.bool else (scores + mask).clamp(min=lowest)
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype).view(batch * groups, -1, length)
     mixed = torch.bmm(weights, value.reshape(batch * groups, length, width))
-    return mixed.view(batch, 1, heads, width), None
+    return mixed.view(batch, heads, queries, width).transpose(1, 2), None
 
 
 AttentionInterface.register(_NAME, grouped_attention)

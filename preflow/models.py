@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from preflow.attention import use_grouped_decoding
+from preflow.attention import use_grouped_attention
 from preflow.errors import PreflowError
 from preflow.identity import digest_bytes, digest_files
 from preflow.uris import fetch_folder, is_gcs
@@ -116,8 +116,9 @@ def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
         model = PeftModel.from_pretrained(model, resolve_model(reference)[0]).merge_and_unload().to(dtype)
     else:
         model = _load(AutoModelForCausalLM.from_pretrained, reference, dtype=dtype)
-    use_grouped_decoding(model)
-    return model.to(device()).eval()
+    model = model.to(device()).eval()
+    use_grouped_attention(model)
+    return model
 
 
 def adapter_base(reference: str) -> str | None:
@@ -140,7 +141,9 @@ def load_backbone(reference: str) -> Any:
     """A model without a head, in float32 and in evaluation mode (dropout is off), on the device."""
     from transformers import AutoModel
 
-    return _load(AutoModel.from_pretrained, reference, dtype=torch.float32).to(device()).eval()
+    model = _load(AutoModel.from_pretrained, reference, dtype=torch.float32).to(device()).eval()
+    use_grouped_attention(model)
+    return model
 
 
 def load_encoder(reference: str) -> Any:

@@ -16,6 +16,7 @@ from preflow.evaluation.report import render_report
 from preflow.evaluation.report_data import JudgeRole, ReportData
 from preflow.evaluation.text_metrics import bleu, distinct_n, rouge_l, words
 from preflow.evaluation.win_rates import WinRate, win_rate
+from preflow.generation.packing import pack_linear_layers
 from preflow.models import load_causal_lm, load_encoder, load_tokenizer, model_digest
 from preflow.reward.accuracy import judge_pairs
 from preflow.reward.model import RewardModel
@@ -82,6 +83,8 @@ def evaluate(
     prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: max_prompts or None]
     tokenizer = load_tokenizer(base_model)
     base, tuned = load_causal_lm(base_model), load_causal_lm(str(policy))
+    for model in (base, tuned):
+        pack_linear_layers(model)
     settings: dict[str, Any] = {
         "max_tokens": 2 * target_sequence_length,
         "temperature": temperature,

@@ -11,6 +11,7 @@ import torch
 from preflow import store
 from preflow.chat import encode_prompt
 from preflow.errors import PreflowError
+from preflow.generation.packing import pack_linear_layers
 from preflow.generation.sampler import decode, sample
 from preflow.identity import generation_id
 from preflow.models import eos_ids, load_causal_lm, load_tokenizer, model_digest
@@ -92,6 +93,7 @@ def log_generations(
         sampled = 0
         if missing:
             tokenizer, policy = load_tokenizer(model), load_causal_lm(model)
+            pack_linear_layers(policy)
             started = time.monotonic()
             with track("answers sampled", len(missing)) as advance:
                 for batch in _by_length(missing, tokenizer, batch_size):

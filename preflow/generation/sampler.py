@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
+
+from preflow.generation.cache import block_cache
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,8 @@ def sample(
     """
     device = model.device
     batch, steps = uniforms.shape
-    width = max(len(prompt) for prompt in prompts)
-    prompt_ids = torch.full((batch, width), pad_id, device=device)
-    for row, prompt in enumerate(prompts):
-        prompt_ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    prompt_mask = torch.arange(width, device=device) >= (width - lengths)[:, None]
+    prompt_ids, prompt_mask = _padded(prompts, pad_id, device)
+    width, lengths = prompt_ids.shape[1], prompt_mask.sum(1)
 
     response = torch.full((batch, steps), pad_id, device=device)
     logprobs = torch.zeros(batch, steps, device=device)
@@ -80,11 +79,11 @@ def sample(
     eos = torch.tensor(list(eos_ids), device=device)
 
     rows = torch.arange(batch, device=device)  # the rows still in the batch
-    mask = prompt_mask.long()
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    output = model(input_ids=prompt_ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+    mask = torch.cat([prompt_mask, torch.ones(batch, steps, dtype=torch.bool, device=device)], 1).long()
+    cache = block_cache(model)
+    logits = _read_prompts(model, prompts, prompt_ids, prompt_mask, cache)
     for step in range(steps):
-        tokens, chosen = _draw(output.logits[:, -1], uniforms[rows, step].to(device), temperature)
+        tokens, chosen = _draw(logits, uniforms[rows, step].to(device), temperature)
         response[rows, step] = tokens
         logprobs[rows, step] = chosen
         sampled[rows, step] = True
@@ -92,20 +91,17 @@ def sample(
         stopped[rows[ended]] = True
         if step + 1 == steps or bool(ended.all()):
             break
-        cache = output.past_key_values
         if bool(ended.any()):
-            keep = ~ended
-            cache.batch_select_indices(keep.nonzero().squeeze(1))
-            rows, tokens, mask = rows[keep], tokens[keep], mask[keep]
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-        positions = (lengths[rows] + step)[:, None]
-        output = model(
+            keep = (~ended).nonzero().squeeze(1)
+            cache.batch_select_indices(keep)
+            rows, tokens = rows[keep], tokens[keep]
+        logits = model(
             input_ids=tokens[:, None],
-            attention_mask=mask,
-            position_ids=positions,
+            attention_mask=mask[rows, : width + step + 1],
+            position_ids=(lengths[rows] + step)[:, None],
             past_key_values=cache,
             use_cache=True,
-        )
+        ).logits[:, -1]
     used = int(sampled.any(0).sum())
     return Samples(
         ids=torch.cat([prompt_ids, response[:, :used]], 1),
@@ -123,6 +119,37 @@ def decode(samples: Samples, tokenizer: Any) -> list[str]:
         tokenizer.decode(ids[:length], skip_special_tokens=True).replace("\0", "")
         for ids, length in zip(rows, lengths, strict=True)
     ]
+
+
+def _padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`[B, P]` prompts padded on the left, and where their tokens are."""
+    width = max(len(prompt) for prompt in prompts)
+    ids = [[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _read_prompts(
+    model: Any, prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, cache: DynamicCache
+) -> Tensor:
+    """`[B, V]` logits after the prompts. Reads equal prompts once, then repeats what the cache holds of them."""
+    places: dict[tuple[int, ...], int] = {}
+    place = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
+    first = torch.tensor([place.index(number) for number in range(len(places))], device=ids.device)
+    distinct = mask[first].long()
+    logits: Tensor = model(
+        input_ids=ids[first],
+        attention_mask=distinct,
+        position_ids=(distinct.cumsum(1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    if len(places) == len(prompts):
+        return logits
+    copies = torch.tensor(place, device=ids.device)
+    cache.batch_select_indices(copies)
+    return logits[copies]
 
 
 def _draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

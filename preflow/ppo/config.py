@@ -28,21 +28,21 @@ class PPOConfig:
         gamma: Discount.
         gae_lambda: Of generalised advantage estimation. 1 lets the score reach the first tokens undiminished, which a
             short run needs: its value head has hardly learned yet.
-        missing_eos_penalty: Subtracted from the score of an episode that hit the length limit. Stopping is learnt
-            within a few updates; a large penalty drowns what the reward model says of the answers.
+        missing_eos_penalty: Subtracted from the score of an episode that hit the length limit, in standard deviations
+            of the reward. A large penalty drowns what the reward model says of the answers: they end, and no more.
         max_gradient_norm: Gradients are scaled down to it.
         temperature: Of sampling; log-probabilities are taken at it.
         target_sequence_length: Largest number of tokens of a response.
         seed: Of everything random.
     """
 
-    train_steps: int = 9
+    train_steps: int = 13
     batch_size: int = 32
     samples_per_prompt: int = 4
     epochs: int = 2
     minibatches: int = 4
     microbatch_size: int = 8
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 1e-3
     value_learning_rate: float = 1e-3
     lora_rank: int = 16
     lora_layers: int = 10
@@ -52,9 +52,9 @@ class PPOConfig:
     value_coeff: float = 0.1
     gamma: float = 1.0
     gae_lambda: float = 1.0
-    missing_eos_penalty: float = 0.5
+    missing_eos_penalty: float = 0.1
     max_gradient_norm: float = 1.0
-    temperature: float = 0.7
+    temperature: float = 1.0
     target_sequence_length: int = 64
     seed: int = 0
 

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from preflow.errors import PreflowError
 from preflow.models import device, load_causal_lm, preferred_dtype
+from preflow.ppo.token_logprobs import token_logprobs, token_logprobs_and_entropy
 from preflow.ppo.trunk import Trunk
 
 
@@ -90,6 +92,7 @@ class Policy(nn.Module):
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
         self.to(device())
+        self._check_head(reference)
 
     def forward(self, episodes: Episodes, *, entropy: bool = False) -> Outputs:
         """Log-probabilities, values and, if asked, entropies of the response tokens.
@@ -99,16 +102,15 @@ class Policy(nn.Module):
         mask = episodes.response_mask
         width = episodes.prompt_mask.shape[1]
         with self._autocast():
-            hidden = self.trunk.upper(episodes.ids, episodes.hidden, episodes.attention)[:, width - 1 : -1][mask]
-            logits = self.model.get_base_model().get_output_embeddings()(hidden)
-        logits = logits.float() / self.temperature
-        normaliser = logits.logsumexp(-1)
-        chosen = logits.gather(1, episodes.ids[:, width:][mask][:, None]).squeeze(1)
+            states = self.trunk.upper(episodes.ids, episodes.hidden, episodes.attention)
+        hidden = states[:, width - 1 : -1][mask]
+        head, tokens = self.model.get_base_model().get_output_embeddings(), episodes.ids[:, width:][mask]
+        if entropy:
+            logprobs, spread = token_logprobs_and_entropy(hidden, head, tokens, self.temperature)
+        else:
+            logprobs, spread = token_logprobs(hidden, head, tokens, self.temperature), None
         values = self.value_head(hidden.float()).squeeze(1)
-        spread = normaliser - ((logits - normaliser[:, None]).exp() * logits).sum(-1) if entropy else None
-        return Outputs(
-            _place(chosen - normaliser, mask), _place(values, mask), None if spread is None else _place(spread, mask)
-        )
+        return Outputs(_place(logprobs, mask), _place(values, mask), None if spread is None else _place(spread, mask))
 
     def encode(self, episodes: Episodes) -> Tensor | None:
         """The states of the layers that are not trained, for `Episodes.hidden`."""
@@ -119,6 +121,19 @@ class Policy(nn.Module):
         """`[B, T]` log-probabilities of the untouched base model."""
         with self.model.disable_adapter():
             return self(episodes).logprobs  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _check_head(self, reference: str) -> None:
+        """Refuses models that cap or scale their logits: what is optimized would not be what is sampled from."""
+        base = self.model.get_base_model()
+        ids = torch.arange(8, device=device())[None]
+        with self._autocast():
+            said = base(input_ids=ids, use_cache=False).logits.float()
+            linear = base.get_output_embeddings()(self.trunk.upper(ids, None, torch.ones_like(ids))).float()
+        if (said - linear).abs().max() > 0.05 * said.abs().max():
+            raise PreflowError(
+                f"{reference}: it caps or scales its logits, which PPO cannot handle; give another model"
+            )
 
     def _autocast(self) -> torch.autocast:
         dtype = self.model.get_base_model().dtype

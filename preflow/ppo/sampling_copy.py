@@ -7,7 +7,9 @@ lose changes smaller than half a unit in the last place, which is most of what P
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from preflow.generation.packing import PackedLinear, pack_linear_layers
 from preflow.models import load_causal_lm, preferred_dtype
 from preflow.ppo.policy import Policy
 
@@ -18,10 +20,11 @@ class SamplingCopy:
     def __init__(self, reference: str, policy: Policy) -> None:
         """Loads the base model twice: float32 weights to add to, and the model that samples."""
         self.model: Any = load_causal_lm(reference, preferred_dtype())
+        pack_linear_layers(self.model)
         exact = load_causal_lm(reference, torch.float32).state_dict()
         base = policy.model.get_base_model()
         self._layers = [
-            (layer, exact[f"{name}.weight"], self.model.get_submodule(name).weight)
+            (layer, exact[f"{name}.weight"], self.model.get_submodule(name))
             for name, layer in base.named_modules()
             if hasattr(layer, "lora_A")
         ]
@@ -29,5 +32,12 @@ class SamplingCopy:
     @torch.no_grad()
     def follow(self) -> None:
         """Takes over the adapters as they are now."""
-        for layer, exact, weight in self._layers:
-            weight.copy_(exact + layer.get_delta_weight("default").float())
+        for adapted, exact, layer in self._layers:
+            _set_weight(layer, exact + adapted.get_delta_weight("default").float())
+
+
+def _set_weight(layer: Any, weight: Tensor) -> None:
+    if isinstance(layer, PackedLinear):
+        layer.set_weight(weight)
+    else:
+        layer.weight.copy_(weight)

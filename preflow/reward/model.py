@@ -3,8 +3,9 @@
 Two kinds, by what the base model is:
 
 - an encoder made for sentence embeddings embeds prompt and response one by one. The reward is their weighted cosine
-  plus a linear function of the response's mean vector and of its last token's. It starts at what the encoder knows (the
-  cosine) and learns the rest; with a few hundred pairs that beats a cross-encoder, which has to learn likeness anew.
+  plus a linear function of the response's mean vector and of its last token's, which tells whether it came to an end.
+  It starts at what the encoder knows (the cosine) and learns the rest; with a few hundred pairs that beats a
+  cross-encoder, which has to learn likeness anew.
 - a causal language model reads prompt and response in its chat template. The reward is a linear function of the
   hidden state at the last real token, found by its index and never by looking for padding.
 """
@@ -25,7 +26,7 @@ from preflow.rows import PromptText
 
 Kind = Literal["encoder", "causal"]
 _SETTINGS, _HEAD = "reward_model.json", "head.safetensors"
-_INITIAL_SCALE = 5.0
+_INITIAL_SCALE = 10.0
 _SCORING_BATCH = 64
 
 
@@ -119,14 +120,14 @@ class RewardModel(nn.Module):
         return self.likeness * cosine + linear
 
     def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Mean vectors and vectors of the last token of each text, `[B, H]` float32."""
+        """Mean vectors, and vectors of the last token before the closing special one, `[B, H]` float32 each."""
         batch = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
         )
         hidden = self.backbone(**batch.to(device())).last_hidden_state.float()
         mask = batch["attention_mask"].to(hidden.device)
         mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-        return mean, hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+        return mean, hidden[torch.arange(len(hidden)), (mask.sum(1) - 2).clamp(min=0)]
 
     def _from_last_token(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
         rows = [self._tokens(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]

@@ -13,7 +13,7 @@ from preflow.reward.accuracy import judge_pairs
 from preflow.reward.model import RewardModel
 from preflow.rows import Preference, Prompt, read_rows
 
-_HEAD_RATE = 10.0  # the head starts from nothing and may move faster than the backbone
+_HEAD_RATE = 100.0  # the head starts from nothing and has few pairs to get anywhere
 _WARMUP, _WEIGHT_DECAY, _MAX_GRADIENT_NORM = 0.1, 0.01, 1.0
 
 
@@ -24,7 +24,7 @@ def train_reward_model(
     base_model: str,
     encoder: str,
     output: Path,
-    train_steps: int = 40,
+    train_steps: int = 50,
     batch_size: int = 16,
     learning_rate: float = 5e-5,
     max_length: int = 256,
@@ -40,7 +40,7 @@ def train_reward_model(
         output: Folder of the reward model to write.
         train_steps: Optimizer steps.
         batch_size: Pairs a step.
-        learning_rate: Of AdamW on the backbone, warmed up and falling linearly to 0; ten times that on the head.
+        learning_rate: Of AdamW on the backbone, warmed up and falling linearly to 0; a hundred times that on the head.
         max_length: Tokens of a text that are read.
         seed: Of the order of pairs.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import LlamaConfig
 
 from preflow.chat import encode_prompt
 from preflow.generation.sampler import Samples, sample
@@ -25,14 +26,12 @@ class Fixed:
 
     def __init__(self, *probabilities: float) -> None:
         self.logits = torch.tensor(probabilities).log()
+        self.config = LlamaConfig(num_hidden_layers=0)
         self.seen: list[tuple[int, int]] = []
 
     def __call__(self, *, input_ids: Tensor, **_: Any) -> Any:
         self.seen.append(tuple(input_ids.shape))
-        return SimpleNamespace(logits=self.logits.expand(len(input_ids), 1, -1), past_key_values=self)
-
-    def batch_select_indices(self, rows: Tensor) -> None:
-        pass
+        return SimpleNamespace(logits=self.logits.expand(len(input_ids), 1, -1))
 
 
 @pytest.fixture
@@ -187,3 +186,15 @@ def test_sampling_works_in_bfloat16(policy_folder: Path, tokenizer: Any, prompts
     samples = drawn(model, tokenizer, prompts, torch.rand(len(prompts), STEPS))
     assert samples.logprobs.dtype == torch.float32
     assert bool((samples.logprobs[samples.response_mask] < 0).all())
+
+
+def test_a_prompt_is_read_once_for_all_its_samples(
+    model: Any, tokenizer: Any, prompts: list[list[int]], uniforms: Tensor
+) -> None:
+    fixed = Fixed(0.5, 0.5)
+    sample(fixed, [[1, 1], [1], [1, 1]], uniforms=torch.full((3, 2), 0.1), temperature=1.0, eos_ids=[1], pad_id=0)
+    assert fixed.seen == [(2, 2), (3, 1)]
+    places = [0, 1, 0, 2, 1, 0]
+    together = drawn(model, tokenizer, [prompts[place] for place in places], uniforms[:6])
+    alone = [drawn(model, tokenizer, [prompts[place]], uniforms[row][None]) for row, place in enumerate(places)]
+    assert responses(together) == [responses(one)[0] for one in alone]

@@ -58,8 +58,8 @@ def test_texts_longer_than_the_model_can_read_are_cut(base: str) -> None:
 def test_an_encoder_starts_with_likeness_alone(encoder_folder: Path) -> None:
     model = RewardModel(str(encoder_folder), max_length=100)
     same = model.score(["It is water."], ["It is water."])
-    assert float(same) == pytest.approx(5.0, abs=1e-4)
-    assert float(model.score(["It is water."], ["the moon falls"])) < 4.999
+    assert float(same) == pytest.approx(10.0, abs=1e-4)
+    assert float(model.score(["It is water."], ["the moon falls"])) < 9.999
 
 
 def test_a_causal_model_reads_the_end_of_the_response_last(policy_folder: Path) -> None:

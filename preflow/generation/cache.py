@@ -1,0 +1,56 @@
+"""A key/value cache that grows by blocks: a decoding step writes one token in place and copies nothing.
+
+Keys and values are handed out with the unused rest of the last block, which the mask hides: contiguous tensors are
+worth more to a batched matrix product than a few columns less.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+_BLOCK = 32
+
+
+def block_cache(model: Any) -> DynamicCache:
+    """An empty cache for a causal language model.
+
+    Full attention layers grow by blocks. Layers of another kind (sliding windows, states) stay what transformers makes
+    them.
+    """
+    cache = DynamicCache(config=model.config)
+    cache.layers = [_BlockLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+class _BlockLayer(DynamicLayer):
+    """Keys and values `[B, K, R, D]`, of which the first `_length` of R places are filled and the others are 0."""
+
+    _length = 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Appends new tokens."""
+        room, _ = self.get_mask_sizes(key_states.shape[-2])
+        if not self.is_initialized:
+            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+        if room > self.keys.shape[-2]:
+            self.keys, self.values = (_with_room(states, room) for states in (self.keys, self.values))
+        end = self._length + key_states.shape[-2]
+        self.keys[:, :, self._length : end] = key_states
+        self.values[:, :, self._length : end] = value_states
+        self._length = end
+        return self.keys, self.values
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Places there will be after the next `query_length` tokens, and the place of the first of all."""
+        return -(-(self._length + query_length) // _BLOCK) * _BLOCK, 0
+
+    def get_seq_length(self) -> int:
+        """The filled places."""
+        return self._length
+
+
+def _with_room(states: Tensor, room: int) -> Tensor:
+    return nn.functional.pad(states, (0, 0, 0, room - states.shape[-2]))
