@@ -23,10 +23,10 @@ LOCKED := $(PIP) install --require-hashes --no-deps --no-build-isolation --use-p
 # One thread each for the workers of a test run: with more they fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help install run test test-e2e lint format lock clean FORCE
+.PHONY: help install run test test-e2e lint format bench-attention bench-sampler lock clean FORCE
 
 help: ## Lists what can be made.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Makes .venv, or brings it up to date.
 
@@ -45,6 +45,12 @@ lint: install ## Style, types and the direction of imports.
 format: install ## Formats the sources, and mends what ruff can mend.
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format
+
+bench-attention: install ## Grouped attention against PyTorch's fused kernel.
+	@$(BIN)/python -m benchmarks.attention
+
+bench-sampler: install ## The sampler against transformers' generate.
+	@$(BIN)/python -m benchmarks.sampler
 
 lock: ## Writes requirements/*.lock from pyproject.toml: make lock ARGS="--upgrade"
 	@scripts/lock $(ARGS)

@@ -16,6 +16,7 @@ GENERATION_BATCH_SIZE = 64
 
 LABEL_WEIGHTS = {"relevance": 1.5, "ended_properly": 0.4, "repetition": 0.4, "length_fit": 0.2}
 MONITORS = ["coherence", "reference_similarity"]
+MONITORS_WITHOUT_LABELS = [*LABEL_WEIGHTS, *MONITORS]
 MIN_SCORE_GAP = 0.05
 
 REWARD_MODEL_TRAIN_STEPS = 50

@@ -72,10 +72,11 @@ def check_inputs(parameters: Mapping[str, Any]) -> None:
     if "prompt_dataset" not in parameters:
         return
     from preflow.inputs import check_form
-    from preflow.scoring.registry import check_roles
+    from preflow.scoring.registry import check_names, check_roles
 
     if "label_weights" in parameters:
         check_roles(parameters["label_weights"], parameters["monitors"])
+    check_names(parameters["monitors"])
     check_form(
         parameters["prompt_dataset"],
         parameters["preference_dataset"],

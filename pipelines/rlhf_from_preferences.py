@@ -26,8 +26,7 @@ def rlhf_from_preferences(
     prompt_sequence_length: int = defaults.PROMPT_SEQUENCE_LENGTH,
     target_sequence_length: int = defaults.TARGET_SEQUENCE_LENGTH,
     sampling_temperature: float = defaults.SAMPLING_TEMPERATURE,
-    label_weights: dict[str, float] = defaults.LABEL_WEIGHTS,
-    monitors: list[str] = defaults.MONITORS,
+    monitors: list[str] = defaults.MONITORS_WITHOUT_LABELS,
     reward_model_train_steps: int = defaults.REWARD_MODEL_TRAIN_STEPS,
     reward_model_batch_size: int = defaults.REWARD_MODEL_BATCH_SIZE,
     reward_model_learning_rate: float = defaults.REWARD_MODEL_LEARNING_RATE,
@@ -64,8 +63,7 @@ def rlhf_from_preferences(
         prompt_sequence_length: longest prompt in tokens
         target_sequence_length: longest answer in tokens
         sampling_temperature: temperature of PPO episodes
-        label_weights: weight of each metric in the score that the evaluation reports
-        monitors: metrics that are watched and never trained on
+        monitors: metrics that are watched; nothing is trained on a metric here
         reward_model_train_steps: optimizer steps of the reward model
         reward_model_batch_size: pairs per step
         reward_model_learning_rate: peak learning rate of the reward model
@@ -144,7 +142,7 @@ def rlhf_from_preferences(
         policy_digest=valid.outputs["policy_digest"],
         encoder_reference=encoder_reference,
         encoder_digest=valid.outputs["encoder_digest"],
-        label_weights=label_weights,
+        label_weights={},
         monitors=monitors,
         target_sequence_length=target_sequence_length,
         eval_max_prompts=eval_max_prompts,

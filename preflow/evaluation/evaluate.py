@@ -23,7 +23,7 @@ from preflow.reward.model import RewardModel
 from preflow.rows import Answer, Evaluation, Preference, Prompt, read_records, read_rows, write_rows
 from preflow.scoring.label import label_score
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import METRICS, check_roles, remembering, score_texts
+from preflow.scoring.registry import METRICS, check_names, check_roles, remembering, score_texts
 
 _LABEL, _REWARD = "label_score", "reward_model"
 _ENDED = "ended_properly"
@@ -80,6 +80,7 @@ def evaluate(
     """
     if label_weights:
         check_roles(label_weights, monitors)
+    check_names(monitors)
     prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: max_prompts or None]
     tokenizer = load_tokenizer(base_model)
     base, tuned = load_causal_lm(base_model), load_causal_lm(str(policy))

@@ -20,18 +20,21 @@ def block_cache(model: Any) -> DynamicCache:
     them.
     """
     cache = DynamicCache(config=model.config)
-    cache.layers = [_BlockLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    make: Any = _BlockLayer
+    cache.layers = [make() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
-class _BlockLayer(DynamicLayer):
+class _BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values `[B, K, R, D]`, of which the first `_length` of R places are filled and the others are 0."""
 
+    keys: Tensor
+    values: Tensor
     _length = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Appends new tokens."""
-        room, _ = self.get_mask_sizes(key_states.shape[-2])
+        room, _offset = self.get_mask_sizes(key_states.shape[-2])
         if not self.is_initialized:
             self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
             self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]

@@ -32,7 +32,7 @@ class PackedLinear(nn.Module):
 
 def pack_linear_layers(model: Any) -> None:
     """Packs every linear layer of a model that runs in bfloat16 on a CPU; leaves any other model as it is."""
-    if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+    if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for name, layer in list(model.named_modules()):
         if type(layer) is nn.Linear:

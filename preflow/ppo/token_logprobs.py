@@ -57,7 +57,7 @@ class _TokenLogprobs(torch.autograd.Function):
         return logprobs
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (derivative,) = ctx.saved_tensors
         return (gradient[:, None] * derivative).to(derivative.dtype), None, None, None, None
 

@@ -22,9 +22,7 @@ def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> 
     Raises:
         PreflowError: An unknown metric, a metric with both roles, no label metric, or a weight that is not positive.
     """
-    for name in [*label_weights, *monitors]:
-        if name not in METRICS:
-            raise PreflowError(f"metric '{name}' is not known; choose from {', '.join(METRICS)}")
+    check_names([*label_weights, *monitors])
     both = sorted(set(label_weights) & set(monitors))
     if both:
         raise PreflowError(
@@ -37,6 +35,17 @@ def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> 
         raise PreflowError(
             f"label_weights: the weight of '{wrong[0]}' is {label_weights[wrong[0]]}; weights are positive numbers"
         )
+
+
+def check_names(metrics: Iterable[str]) -> None:
+    """Refuses a metric that does not exist.
+
+    Raises:
+        PreflowError: It names the metric and those there are.
+    """
+    for name in metrics:
+        if name not in METRICS:
+            raise PreflowError(f"metric '{name}' is not known; choose from {', '.join(METRICS)}")
 
 
 def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embed) -> dict[str, list[Score]]:

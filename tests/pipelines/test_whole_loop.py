@@ -135,6 +135,9 @@ def test_the_classic_stages(launched: Callable[..., Path], database_url: str, tm
     run = launched("rlhf_from_preferences", preference_dataset=str(tmp_path / "pairs.jsonl"))
     assert_complete(run, ["validate-inputs", *_LEARNING])
     assert query(database_url, "SELECT count(*) FROM llm_logs") == [(0,)]
+    summary = json.loads((run / "summary.json").read_text())
+    assert "label_score" not in summary["win_rates"], "no label was made"
+    assert summary["win_rate"] == summary["win_rates"]["reward_model"]["win_rate"]
     pairs = next(one for one in artifacts(run) if one["name"] == "pairs")
     assert len(Path(pairs["uri"]).read_text().splitlines()) == len(given)
 

@@ -8,7 +8,7 @@ import pytest
 from preflow.errors import PreflowError
 from preflow.scoring.label import label_score, scorer_digest
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import METRICS, check_roles, remembering, score_texts
+from preflow.scoring.registry import METRICS, check_names, check_roles, remembering, score_texts
 
 KNOWN = ["relevance", "ended_properly", "repetition", "length_fit", "coherence", "reference_similarity"]
 
@@ -86,3 +86,9 @@ def test_a_text_is_encoded_once_and_the_longest_first() -> None:
     assert vectors.tolist() == [[1], [3], [1], [2]]
     assert embed(["bb", "dddd"]).tolist() == [[2], [4]]
     assert encoder.seen == [["ccc", "bb", "a"], ["dddd"]]
+
+
+def test_an_unknown_metric_is_named_with_those_there_are() -> None:
+    check_names(KNOWN)
+    with pytest.raises(PreflowError, match="metric 'charm' is not known; choose from relevance, "):
+        check_names(["relevance", "charm"])
