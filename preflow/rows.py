@@ -16,6 +16,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from preflow.errors import PreflowError
 from preflow.uris import open_text
+from preflow.writing import written_beside
 
 Split = Literal["train", "validation", "test"]
 FeedbackKind = Literal["thumbs", "rating", "correction", "pairwise", "ranking"]
@@ -208,24 +209,13 @@ def read_rows(uri: str | os.PathLike[str], row_type: type[RowT], *, allow_empty:
 
 def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> int:
     """Writes rows to a local file, beside it first, so that a killed step leaves no half file. Returns their number."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     count = 0
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(row.model_dump_json() + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as error:
-        raise PreflowError(
-            f"{target}: cannot be written: {error.strerror}; free some space or choose another folder"
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(Path(path)) as beside, beside.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(row.model_dump_json() + "\n")
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
     return count
 
 

@@ -1,7 +1,6 @@
 """Compare a tuned policy with its base on prompts that nothing was trained on."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from preflow.chat import last_user_turn
-from preflow.errors import PreflowError
 from preflow.evaluation.answering import Reply, answer, kl_per_response
 from preflow.evaluation.markdown import render_markdown
 from preflow.evaluation.report import render_report
@@ -24,6 +22,7 @@ from preflow.rows import Answer, Evaluation, Preference, Prompt, read_records, r
 from preflow.scoring.label import label_score
 from preflow.scoring.metric import Embed, ScoredText
 from preflow.scoring.registry import METRICS, check_names, check_roles, remembering, score_texts
+from preflow.writing import written_beside
 
 _LABEL, _REWARD = "label_score", "reward_model"
 _ENDED = "ended_properly"
@@ -260,13 +259,5 @@ def _test_accuracy(judge: RewardModel, pairs: Sequence[Preference], encoder: str
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise PreflowError(
-            f"{path}: cannot be written: {error.strerror}; free some space or choose another folder"
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)

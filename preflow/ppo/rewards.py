@@ -4,6 +4,16 @@ import torch
 from torch import Tensor
 
 
+def replace_nonfinite(scores: Tensor) -> tuple[Tensor, int]:
+    """Scores `[B]` with those that are no numbers replaced by the mean of the others, and how many those were.
+
+    One such score would spoil the advantages of all episodes of its update; the mean teaches nothing of its own.
+    """
+    finite = torch.isfinite(scores)
+    others = scores[finite].mean() if bool(finite.any()) else scores.new_zeros(())
+    return torch.where(finite, scores, others), int((~finite).sum())
+
+
 def penalise_missing_eos(scores: Tensor, stopped: Tensor, penalty: float) -> Tensor:
     """Subtracts `penalty` from the scores of episodes that did not end by themselves.
 

@@ -15,7 +15,7 @@ from preflow.ppo.config import PPOConfig
 from preflow.ppo.kl import k1
 from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Episodes, Policy
-from preflow.ppo.rewards import leave_one_out, penalise_missing_eos, token_rewards
+from preflow.ppo.rewards import leave_one_out, penalise_missing_eos, replace_nonfinite, token_rewards
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 
@@ -27,7 +27,7 @@ class Rollout:
     Attributes:
         episodes: Their tokens.
         stopped: `[B]` bool, ended by themselves.
-        scores: `[B]` what the reward model said.
+        scores: `[B]` what the reward model said, all of them numbers.
         logprobs: `[B, T]` of the policy that sampled, by the training forward.
         reference: `[B, T]` of the reference.
         values: `[B, T]`.
@@ -35,6 +35,7 @@ class Rollout:
         advantages: `[B, T]`, whitened.
         returns: `[B, T]`.
         sampler_gap: Mean absolute difference between the sampler's log-probabilities and the training forward's.
+        nonfinite_scores: How many scores were no numbers and count as the mean of the others.
     """
 
     episodes: Episodes
@@ -47,6 +48,7 @@ class Rollout:
     advantages: Tensor
     returns: Tensor
     sampler_gap: float
+    nonfinite_scores: int
 
 
 def collect(
@@ -77,7 +79,8 @@ def collect(
         eos_ids=eos_ids(sampler, tokenizer),
         pad_id=tokenizer.pad_token_id,
     )
-    scores = reward_model.score([row.prompt for row in prompts], decode(samples, tokenizer)).to(samples.ids.device)
+    said = reward_model.score([row.prompt for row in prompts], decode(samples, tokenizer)).to(samples.ids.device)
+    scores, nonfinite = replace_nonfinite(said)
     episodes = _encoded(
         Episodes(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_size
     )
@@ -99,6 +102,7 @@ def collect(
         whiten(advantages, mask),
         returns,
         float(gap),
+        nonfinite,
     )
 
 

@@ -1,8 +1,6 @@
 """The PPO loop: sample, score, update, log, again."""
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from preflow.ppo.update import UpdateStats, update
 from preflow.progress import track
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt, read_rows
+from preflow.writing import written_beside
 
 
 def optimize_policy(
@@ -124,6 +123,7 @@ def _log_row(
         "eos_rate": float(rollout.stopped.float().mean()),
         "explained_variance": float(1 - unexplained),
         "sampler_gap": rollout.sampler_gap,
+        "nonfinite_scores": rollout.nonfinite_scores,
         "learning_rate": rate,
         "kl_coeff": config.kl_coeff,
         **stats.row(),
@@ -131,20 +131,8 @@ def _log_row(
 
 
 def _write(policy: Policy, tokenizer: Any, output: Path, log: Sequence[dict[str, Any]], training_log: Path) -> None:
-    """Writes the policy and the log beside their places first, then moves them there."""
-    beside = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
+    with written_beside(output) as beside:
         policy.save(beside)
         tokenizer.save_pretrained(beside)
-        if output.exists():
-            shutil.rmtree(output)
-        beside.rename(output)
-        lines = training_log.with_name(f".{training_log.name}.{os.getpid()}.part")
-        lines.write_text("".join(json.dumps(row) + "\n" for row in log))
-        lines.replace(training_log)
-    except OSError as error:
-        raise PreflowError(
-            f"{output}: the policy cannot be written: {error.strerror or error}; free some space"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with written_beside(training_log) as beside:
+        beside.write_text("".join(json.dumps(row) + "\n" for row in log))

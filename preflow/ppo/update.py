@@ -1,6 +1,6 @@
 """Train the policy on the episodes of one rollout."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from preflow.ppo.rollout import Rollout, microbatches
 
 @dataclass
 class UpdateStats:
-    """Sums over the optimizer steps of an update."""
+    """Sums over the optimizer steps of an update; of a step that is skipped, only that it was."""
 
     steps: int = 0
     skipped: int = 0
@@ -24,6 +24,11 @@ class UpdateStats:
     clipped: float = 0.0
     value_clipped: float = 0.0
     gradient_norm: float = 0.0
+
+    def add(self, step: "UpdateStats") -> None:
+        """Adds the sums of another step."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(step, field.name))
 
     def row(self) -> dict[str, float]:
         """The means that go into the training log."""
@@ -55,18 +60,19 @@ def update(
     for _ in range(config.epochs):
         order = torch.randperm(config.batch_size, generator=generator).to(rollout.episodes.ids.device)
         for rows in order.split(config.batch_size // config.minibatches):  # type: ignore[no-untyped-call]
+            step = UpdateStats()
             optimizer.zero_grad(set_to_none=True)
             tokens = rollout.episodes.response_mask[rows].sum()
             for part in microbatches(rollout.episodes, rows, config.microbatch_size):
-                _accumulate(policy, rollout, part, tokens, config, stats)
+                _accumulate(policy, rollout, part, tokens, config, step)
             norm = torch.nn.utils.clip_grad_norm_(
                 [parameter for group in optimizer.param_groups for parameter in group["params"]],
                 config.max_gradient_norm,
             )
             if torch.isfinite(norm):
                 optimizer.step()
-                stats.steps += 1
-                stats.gradient_norm += float(norm)
+                step.steps, step.gradient_norm = 1, float(norm)
+                stats.add(step)
             else:
                 stats.skipped += 1
             schedule.step()

@@ -23,6 +23,7 @@ from preflow.chat import encode_prompt, last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import device, load_backbone, load_tokenizer, preferred_dtype
 from preflow.rows import PromptText
+from preflow.writing import written_beside
 
 Kind = Literal["encoder", "causal"]
 _SETTINGS, _HEAD = "reward_model.json", "head.safetensors"
@@ -77,20 +78,18 @@ class RewardModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes weights, tokenizer, zero point and scale; nothing half-written is left where it is killed."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.backbone.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
         head = {"weight": self.head.weight, "bias": self.head.bias, "likeness": self.likeness}
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, folder / _HEAD)
         settings = {
             "kind": self.kind,
             "max_length": self.max_length,
             "zero_point": self.zero_point,
             "scale": self.scale,
         }
-        beside = folder / f".{_SETTINGS}.part"
-        beside.write_text(json.dumps(settings, indent=2))
-        beside.replace(folder / _SETTINGS)  # last: a folder without it is not a reward model
+        with written_beside(folder) as beside:
+            self.backbone.save_pretrained(beside, safe_serialization=True)
+            self.tokenizer.save_pretrained(beside)
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, beside / _HEAD)
+            (beside / _SETTINGS).write_text(json.dumps(settings, indent=2))
 
     @classmethod
     def load(cls, folder: Path) -> "RewardModel":

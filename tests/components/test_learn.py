@@ -87,6 +87,7 @@ def test_ppo_gets_its_config_and_the_policy_its_summary(library: Library, artifa
         ppo_minibatches=2,
         learning_rate=2e-4,
         kl_coeff=0.05,
+        missing_eos_penalty=0.3,
         lora_rank=16,
         sampling_temperature=1.0,
         target_sequence_length=28,
@@ -96,7 +97,7 @@ def test_ppo_gets_its_config_and_the_policy_its_summary(library: Library, artifa
         training_log=log,
         metrics=metrics,
     )
-    assert (seen["config"].kl_coeff, seen["config"].seed) == (0.05, 3)
+    assert (seen["config"].kl_coeff, seen["config"].missing_eos_penalty, seen["config"].seed) == (0.05, 0.3, 3)
     assert seen["output"] == Path(policy.path)
     assert policy.metadata == {"kl": 2.0, "name": "m"}
     assert metrics.metadata == {"ppo_kl": 2.0}

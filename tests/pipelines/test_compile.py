@@ -183,7 +183,7 @@ def test_vertex_takes_the_pipeline_offline(compiled: dict[str, Path], name: str)
         project="project",
         location="us-central1",
         credentials=AnonymousCredentials(),
-        parameter_values={"kl_coeff": 0.1, "lora_rank": 8, "label_weights": {"relevance": 1.0}, "run_id": "r1"},
+        parameter_values={"kl_coeff": 0.1, "lora_rank": 8, "monitors": ["coherence"], "run_id": "r1"},
     )
     config = job._gca_resource.runtime_config
     assert config.parameter_values["lora_rank"] == 8

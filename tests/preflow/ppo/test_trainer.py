@@ -74,7 +74,7 @@ def test_the_policy_and_its_log_are_written(
         "update", "episodes", "seconds", "reward_mean", "reward_std", "kl", "kl_k3", "entropy", "response_tokens_mean",
         "response_tokens_p95", "eos_rate", "policy_loss", "value_loss", "approx_kl", "clip_fraction",
         "value_clip_fraction", "explained_variance", "gradient_norm", "learning_rate", "kl_coeff", "skipped_steps",
-        "sampler_gap",
+        "sampler_gap", "nonfinite_scores",
     }  # fmt: skip
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-4), "the first episodes come from the reference"
@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_run(
 
 
 def test_an_update_with_a_score_that_is_no_number_is_reported(
-    optimize: Callable[..., Any], config: PPOConfig, letters: Any, tmp_path: Path, policy_folder: Path
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any, tmp_path: Path
 ) -> None:
     class Broken(letters):  # type: ignore[misc]
         calls = 0
@@ -154,10 +154,13 @@ def test_an_update_with_a_score_that_is_no_number_is_reported(
         def score(self, prompts: Any, responses: Any) -> torch.Tensor:
             self.calls += 1
             scores: torch.Tensor = super().score(prompts, responses)
-            return scores * math.nan if self.calls == 1 else scores
+            scores[: 3 if self.calls == 1 else 0] = math.nan
+            return scores
 
     summary = optimize(replace(config, train_steps=2, minibatches=2), Broken())
-    assert (summary["optimizer_steps"], summary["skipped_steps"], summary["planned_steps"]) == (2, 2, 4)
+    assert (summary["optimizer_steps"], summary["skipped_steps"], summary["planned_steps"]) == (4, 0, 4)
+    assert [row["nonfinite_scores"] for row in log()] == [3, 0]
+    assert all(math.isfinite(value) for row in log() for value in row.values())
     tuned = load_causal_lm(str(tmp_path / "tuned"))
     assert all(bool(torch.isfinite(parameter).all()) for parameter in tuned.parameters())
 
