@@ -139,7 +139,8 @@ def test_the_environment_and_standard_output_are_as_before(launch: Launch) -> No
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_ends_its_steps(small_pipeline: Path, tmp_path: Path, number: signal.Signals) -> None:
     program = (
-        "import sys; from pathlib import Path; from pipelines.launch import run_local\n"
+        "import signal, sys; from pathlib import Path; from pipelines.launch import run_local\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it\n"
         "try: run_local(Path(sys.argv[1]), {'mode': 'slow'}, Path(sys.argv[2]))\n"
         "except KeyboardInterrupt: sys.exit(130)"
     )
