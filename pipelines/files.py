@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from preflow.errors import PreflowError
+from preflow.writing import written_beside
 
 
 def preflow_home() -> Path:
@@ -40,6 +41,5 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file as a whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_bytes(data)
-    beside.replace(path)
+    with written_beside(path) as beside:
+        beside.write_bytes(data)

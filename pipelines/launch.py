@@ -76,7 +76,8 @@ def check_inputs(parameters: Mapping[str, Any]) -> None:
 
     if "label_weights" in parameters:
         check_roles(parameters["label_weights"], parameters["monitors"])
-    check_names(parameters["monitors"])
+    else:
+        check_names(parameters["monitors"])
     check_form(
         parameters["prompt_dataset"],
         parameters["preference_dataset"],

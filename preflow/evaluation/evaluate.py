@@ -79,7 +79,8 @@ def evaluate(
     """
     if label_weights:
         check_roles(label_weights, monitors)
-    check_names(monitors)
+    else:
+        check_names(monitors)
     prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: max_prompts or None]
     tokenizer = load_tokenizer(base_model)
     base, tuned = load_causal_lm(base_model), load_causal_lm(str(policy))

@@ -6,6 +6,7 @@ state is `(W[token] - p W) / temperature`, whatever follows after it, so it is w
 hand and nothing of their size is kept for the backward pass.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,9 +30,7 @@ def token_logprobs_and_entropy(
 ) -> tuple[Tensor, Tensor]:
     """The same without gradients, and the `[N]` float32 entropies of the distributions."""
     logprobs, entropies = (torch.empty(len(tokens), device=hidden.device) for _ in range(2))
-    for part in _parts(tokens):
-        logits = _logits(hidden[part], head.weight, head.bias, temperature)
-        probabilities, normaliser = _softmax(logits)
+    for part, logits, probabilities, normaliser in _distributions(hidden, head.weight, head.bias, temperature):
         logprobs[part] = _at(logits, tokens[part]) - normaliser
         entropies[part] = normaliser - probabilities.mul_(logits).sum(-1)
     return logprobs, entropies
@@ -46,9 +45,7 @@ class _TokenLogprobs(torch.autograd.Function):
             raise ValueError("the language-model head must be frozen")
         logprobs = torch.empty(len(tokens), device=hidden.device)
         derivative = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        for part in _parts(tokens):
-            logits = _logits(hidden[part], weight, bias, temperature)
-            probabilities, normaliser = _softmax(logits)
+        for part, logits, probabilities, normaliser in _distributions(hidden, weight, bias, temperature):
             logprobs[part] = _at(logits, tokens[part]) - normaliser
             if derivative is not None:
                 expected = probabilities.to(weight.dtype) @ weight
@@ -62,23 +59,20 @@ class _TokenLogprobs(torch.autograd.Function):
         return (gradient[:, None] * derivative).to(derivative.dtype), None, None, None, None
 
 
-def _parts(tokens: Tensor) -> list[slice]:
-    return [slice(start, start + _POSITIONS_AT_ONCE) for start in range(0, len(tokens), _POSITIONS_AT_ONCE)]
-
-
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    return nn.functional.linear(hidden.to(weight.dtype), weight, bias).float().div_(temperature)
-
-
-def _softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities, and the logarithm of the sum that they were divided by.
+def _distributions(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Part by part of the positions: which, their logits, probabilities, and the logarithms of the softmax's sums.
 
     The sum is read off the largest probability, `exp(0) / sum`: PyTorch's softmax keeps a row in the caches, a separate
     `logsumexp` would go through memory several times more.
     """
-    highest, place = logits.max(-1)
-    probabilities = logits.softmax(-1)
-    return probabilities, highest - _at(probabilities, place).log()
+    for start in range(0, len(hidden), _POSITIONS_AT_ONCE):
+        part = slice(start, start + _POSITIONS_AT_ONCE)
+        logits = nn.functional.linear(hidden[part].to(weight.dtype), weight, bias).float().div_(temperature)
+        highest, place = logits.max(-1)
+        probabilities = logits.softmax(-1)
+        yield part, logits, probabilities, highest - _at(probabilities, place).log()
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
