@@ -48,7 +48,7 @@ def evaluate(
     target_sequence_length: int = 64,
     batch_size: int = 64,
     max_prompts: int = 128,
-    temperature: float = 0.0,
+    temperature: float = 1.0,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Base and tuned model answer the evaluation prompts, in up to twice the training length, and are compared.

@@ -35,7 +35,7 @@ def log_generations(
     output: Path,
     num_prompts: int = 0,
     num_samples: int = 4,
-    temperature: float = 0.7,
+    temperature: float = 1.0,
     target_sequence_length: int = 64,
     seed: int = 0,
     batch_size: int = 64,
