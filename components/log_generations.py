@@ -11,6 +11,7 @@ def log_generations(
     model: str,
     policy_digest: str,
     num_prompts: int,
+    num_validation_prompts: int,
     num_samples: int,
     temperature: float,
     target_sequence_length: int,
@@ -29,7 +30,8 @@ def log_generations(
         prompts: Prompt rows.
         model: The policy that answers.
         policy_digest: Digest of its files; only in the cache key.
-        num_prompts: How many prompts are answered.
+        num_prompts: How many train prompts are answered.
+        num_validation_prompts: How many validation prompts are answered.
         num_samples: Answers per prompt.
         temperature: Sampling temperature; 0 is greedy.
         target_sequence_length: Longest answer in tokens.
@@ -53,6 +55,7 @@ def log_generations(
         database_url=database_url(database),
         output=Path(generations.path),
         num_prompts=num_prompts,
+        num_validation_prompts=num_validation_prompts,
         num_samples=num_samples,
         temperature=temperature,
         target_sequence_length=target_sequence_length,

@@ -25,6 +25,7 @@ def rlhf(
     prompt_sequence_length: int = defaults.PROMPT_SEQUENCE_LENGTH,
     target_sequence_length: int = defaults.TARGET_SEQUENCE_LENGTH,
     num_prompts: int = defaults.NUM_PROMPTS,
+    num_validation_prompts: int = defaults.NUM_VALIDATION_PROMPTS,
     num_samples: int = defaults.NUM_SAMPLES,
     sampling_temperature: float = defaults.SAMPLING_TEMPERATURE,
     label_weights: dict[str, float] = defaults.LABEL_WEIGHTS,
@@ -68,7 +69,8 @@ def rlhf(
         instruction: system turn for prompts that bring none
         prompt_sequence_length: longest prompt in tokens
         target_sequence_length: longest answer in tokens
-        num_prompts: prompts that are answered and logged
+        num_prompts: train prompts that are answered and logged
+        num_validation_prompts: the same of the prompts that the reward model is measured on
         num_samples: answers per prompt
         sampling_temperature: temperature of logged answers and PPO episodes
         label_weights: weight of each metric that makes preferences
@@ -116,6 +118,7 @@ def rlhf(
         large_model_reference=large_model_reference,
         policy_digest=valid.outputs["policy_digest"],
         num_prompts=num_prompts,
+        num_validation_prompts=num_validation_prompts,
         num_samples=num_samples,
         sampling_temperature=sampling_temperature,
         target_sequence_length=target_sequence_length,

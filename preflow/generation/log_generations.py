@@ -13,7 +13,7 @@ from preflow.chat import encode_prompt
 from preflow.errors import PreflowError
 from preflow.generation.packing import pack_linear_layers
 from preflow.generation.sampler import decode, sample
-from preflow.identity import generation_id
+from preflow.identity import generation_id, split_of
 from preflow.models import eos_ids, load_causal_lm, load_tokenizer, model_digest
 from preflow.progress import track
 from preflow.rows import Generation, Prompt, read_rows, write_rows
@@ -34,6 +34,7 @@ def log_generations(
     database_url: str,
     output: Path,
     num_prompts: int = 0,
+    num_validation_prompts: int = 0,
     num_samples: int = 4,
     temperature: float = 1.0,
     target_sequence_length: int = 64,
@@ -53,7 +54,8 @@ def log_generations(
         model: Reference of the policy.
         database_url: The log.
         output: File of generation rows to write.
-        num_prompts: How many prompts to take, in the order of their ids; 0 takes all.
+        num_prompts: How many train prompts to take, in the order of their ids; 0 takes all.
+        num_validation_prompts: The same of validation prompts, which reward models are measured on.
         num_samples: Answers a prompt.
         temperature: Divides the logits; 0 takes the most likely token.
         target_sequence_length: Largest number of tokens of an answer.
@@ -74,7 +76,10 @@ def log_generations(
         raise PreflowError(
             "num_samples: all answers are the same at temperature 0; set num_samples to 1 or raise the temperature"
         )
-    taken = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)[: num_prompts or None]
+    known_prompts = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)
+    held_out = [row for row in known_prompts if split_of(row.prompt_id) == "validation"]
+    others = [row for row in known_prompts if split_of(row.prompt_id) != "validation"]
+    taken = others[: num_prompts or None] + held_out[: num_validation_prompts or None]
     if num_shards > len(taken):
         raise PreflowError(f"num_shards: {num_shards} shards are more than the {len(taken)} prompts; lower num_shards")
     rows = taken[shard::num_shards]

@@ -60,6 +60,7 @@ def test_log_generations_passes_the_database_and_not_the_cache_keys(library: Lib
         model="m",
         policy_digest="d",
         num_prompts=4,
+        num_validation_prompts=2,
         num_samples=2,
         temperature=1.0,
         target_sequence_length=16,
@@ -72,6 +73,7 @@ def test_log_generations_passes_the_database_and_not_the_cache_keys(library: Lib
     )
     assert seen["database_url"] == "dsn of ''"
     assert (seen["shard"], seen["num_shards"], seen["seed"], seen["num_samples"]) == (0, 1, 7, 2)
+    assert (seen["num_prompts"], seen["num_validation_prompts"]) == (4, 2)
     assert not {"store_id", "code_version", "policy_digest", "database"} & set(seen)
     assert generations.metadata == {"sampled": 8}
 

@@ -15,7 +15,7 @@ import pytest
 from preflow.errors import PreflowError
 from preflow.generation import log_generations as module
 from preflow.generation.log_generations import log_generations, uniforms_of
-from preflow.identity import generation_id
+from preflow.identity import generation_id, split_of
 from preflow.rows import Generation, ScoredGeneration, read_rows
 from preflow.scoring.score_generations import score_generations
 
@@ -147,11 +147,17 @@ def test_shards_part_the_prompts(log: Log, artifact: Callable[..., Any]) -> None
     assert set.union(*parts) == {row.generation_id for row in artifact()}
 
 
-def test_the_first_prompts_by_id_are_taken(log: Log, artifact: Callable[..., Any]) -> None:
-    log()
+def test_the_first_prompts_of_each_split_are_taken(
+    log: Log, artifact: Callable[..., Any], prompt_file: Callable[..., Path]
+) -> None:
+    many = prompt_file(30)
+    log(prompts=many)
     ids = sorted({row.prompt_id for row in artifact()})
-    assert log(num_prompts=2)["prompts"] == 2
-    assert sorted({row.prompt_id for row in artifact()}) == ids[:2]
+    validation = [name for name in ids if split_of(name) == "validation"]
+    train = [name for name in ids if split_of(name) != "validation"]
+    assert len(validation) > 1 and len(train) > 2
+    assert log(prompts=many, num_prompts=2, num_validation_prompts=1)["prompts"] == 3
+    assert sorted({row.prompt_id for row in artifact()}) == sorted([*train[:2], *validation[:1]])
 
 
 def test_a_seed_decides_texts_and_ids(log: Log, artifact: Callable[..., Any], database_url: str) -> None:
