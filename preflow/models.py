@@ -45,6 +45,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def autocast() -> torch.autocast:
+    """Matrix products in `preferred_dtype()`, whatever dtype the weights are kept in."""
+    return torch.autocast(device().type, preferred_dtype(), enabled=preferred_dtype() != torch.float32)
+
+
 def resolve_model(reference: str) -> tuple[str, str | None]:
     """Where transformers finds a model: a local folder or hub id, and the revision if one was given.
 
@@ -145,6 +150,15 @@ def load_backbone(reference: str) -> Any:
     model = _load(AutoModel.from_pretrained, reference, dtype=torch.float32).to(device()).eval()
     use_grouped_attention(model)
     return model
+
+
+def load_sequence_classifier(reference: str) -> Any:
+    """A sequence classifier in evaluation mode, in `preferred_dtype()`, on the device; it knows its pad token."""
+    from transformers import AutoModelForSequenceClassification
+
+    model = _load(AutoModelForSequenceClassification.from_pretrained, reference, dtype=preferred_dtype())
+    model.config.pad_token_id = load_tokenizer(reference).pad_token_id
+    return model.to(device()).eval()
 
 
 def load_encoder(reference: str) -> Any:

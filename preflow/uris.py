@@ -1,5 +1,6 @@
 """Open, list and copy local paths, gs:// and packaged data alike. The only place that talks to Cloud Storage."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,33 @@ def fetch_folder(uri: str, target: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         blob.download_to_filename(str(path))
     return target
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file or an object of that name."""
+    if not is_gcs(uri):
+        return Path(uri).is_file()
+    bucket, name = _parts(uri)
+    return bool(_client().bucket(bucket).blob(name).exists())
+
+
+def upload(source: Path, uri: str) -> None:
+    """Puts a local file, or what is in a local folder, under a gs:// URI."""
+    bucket, name = _parts(uri)
+    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        if path.is_file():
+            target = f"{name}/{path.relative_to(source).as_posix()}" if source.is_dir() else name
+            _client().bucket(bucket).blob(target).upload_from_filename(str(path))
+
+
+def delete_folder(uri: str) -> None:
+    """Removes a local folder, or all objects under a gs:// URI; one that is not there is no error."""
+    if not is_gcs(uri):
+        shutil.rmtree(uri, ignore_errors=True)
+        return
+    bucket, prefix = _parts(uri.rstrip("/") + "/")
+    for blob in _client().list_blobs(bucket, prefix=prefix):
+        blob.delete()
 
 
 def _parts(uri: str) -> tuple[str, str]:

@@ -1,18 +1,19 @@
-"""The policy that learns: a causal language model with LoRA adapters and a value head on its trunk.
-
-The reference is the same model with the adapters off, so that no second copy is needed for it.
-"""
+"""The policy that learns, its critic, and the reference that it is held near."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from preflow.errors import PreflowError
-from preflow.models import device, load_causal_lm, preferred_dtype
+from preflow.models import autocast, device, preferred_dtype
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.critic import Critic
+from preflow.ppo.episodes import Episodes, place
 from preflow.ppo.token_logprobs import token_logprobs, token_logprobs_and_entropy
+from preflow.ppo.trained_weights import base_of, frozen_layers, load_reference, load_trained
 from preflow.ppo.trunk import Trunk
 
 
@@ -30,67 +31,33 @@ class Outputs(NamedTuple):
     entropy: Tensor | None
 
 
-class Episodes(NamedTuple):
-    """Token sequences to evaluate: prompts padded on the left, responses on the right.
+class Policy(nn.Module):
+    """A causal language model of which some weights are trained, and a critic: a model, or a head that starts at 0.
 
-    Attributes:
-        ids: `[B, P + T]` int64.
-        prompt_mask: `[B, P]` bool.
-        response_mask: `[B, T]` bool.
-        hidden: `[B, P + T, H]` states after the layers that are not trained, where the policy keeps them.
+    With adapters the reference is the same model with the adapters off; otherwise it is a frozen copy.
     """
 
-    ids: Tensor
-    prompt_mask: Tensor
-    response_mask: Tensor
-    hidden: Tensor | None = None
+    def __init__(self, reference: str, config: PPOConfig, critic: Critic | None = None) -> None:
+        """Loads the model and gets the weights that `config` names ready for training.
 
-    @property
-    def attention(self) -> Tensor:
-        """`[B, P + T]` bool, true on tokens."""
-        return torch.cat([self.prompt_mask, self.response_mask], 1)
-
-    def select(self, rows: Tensor) -> "Episodes":
-        """The episodes of `rows`, without the columns that are padding in all of them."""
-        prompt_mask, response_mask = self.prompt_mask[rows], self.response_mask[rows]
-        width = self.prompt_mask.shape[1]
-        first = int(prompt_mask.any(0).int().argmax())
-        last = width + int(response_mask.sum(1).max())
-        hidden = None if self.hidden is None else self.hidden[rows, first:last]
-        return Episodes(self.ids[rows, first:last], prompt_mask[:, first:], response_mask[:, : last - width], hidden)
-
-
-class Policy(nn.Module):
-    """LoRA adapters on every linear layer of a causal language model, and a linear value head that starts at 0."""
-
-    def __init__(self, reference: str, *, lora_rank: int, lora_layers: int, temperature: float) -> None:
-        """Loads the base model and puts fresh adapters on its upper layers, which change nothing yet."""
-        from peft import LoraConfig, get_peft_model
-
+        Raises:
+            PreflowError: The model is not one that PPO can handle.
+        """
         super().__init__()
-        self.temperature = temperature
-        base = load_causal_lm(reference, preferred_dtype())
-        base.config._name_or_path = reference  # what the adapter names as its base when it is saved
-        layers = base.config.num_hidden_layers
-        self.trunk = Trunk(base, max(0, layers - lora_layers) if lora_layers else 0)
-        settings = LoraConfig(
-            r=lora_rank,
-            lora_alpha=2 * lora_rank,
-            lora_dropout=0.0,
-            target_modules=sorted(_linear_names(base)),
-            layers_to_transform=list(range(max(0, layers - lora_layers), layers)) if lora_layers else None,
-            task_type="CAUSAL_LM",
-        )
-        self.model: Any = get_peft_model(base, settings)
-        self.model.peft_config["default"].base_model_name_or_path = reference
-        module: Any
-        for module in self.model.modules():
-            if hasattr(module, "lora_A"):
-                # Autocast rounds once; peft would go up to float32 and back.
-                module.cast_input_dtype_enabled = False
-        self.value_head = nn.Linear(base.config.hidden_size, 1)
-        nn.init.zeros_(self.value_head.weight)
-        nn.init.zeros_(self.value_head.bias)
+        self.temperature = config.temperature
+        self.model = load_trained(reference, config)
+        base = base_of(self.model)
+        with autocast():
+            self.trunk = Trunk(base, frozen_layers(base, config))
+        self.reference = None if config.lora_rank else load_reference(reference, base, self.trunk.frozen_layers)
+        if self.reference is not None:
+            with autocast():
+                self.reference_trunk = Trunk(self.reference, self.trunk.frozen_layers)
+        self.critic = critic
+        if critic is None:
+            self.value_head = nn.Linear(base.config.hidden_size, 1)
+            nn.init.zeros_(self.value_head.weight)
+            nn.init.zeros_(self.value_head.bias)
         self.to(device())
         self._check_head(reference)
 
@@ -99,35 +66,73 @@ class Policy(nn.Module):
 
         Only the positions that predict a response token go through the language-model head.
         """
-        mask = episodes.response_mask
-        width = episodes.prompt_mask.shape[1]
-        with self._autocast():
-            states = self.trunk.upper(episodes.ids, episodes.hidden, episodes.attention)
-        hidden = states[:, width - 1 : -1][mask]
-        head, tokens = self.model.get_base_model().get_output_embeddings(), episodes.ids[:, width:][mask]
+        mask, hidden = episodes.response_mask, self._before_responses(episodes, self.trunk)
+        head, tokens = base_of(self.model).get_output_embeddings(), _response_tokens(episodes)
         if entropy:
-            logprobs, spread = token_logprobs_and_entropy(hidden, head, tokens, self.temperature)
+            logprobs, spread = token_logprobs_and_entropy(hidden, head, tokens, self.temperature, preferred_dtype())
         else:
-            logprobs, spread = token_logprobs(hidden, head, tokens, self.temperature), None
-        values = self.value_head(hidden.float()).squeeze(1)
-        return Outputs(_place(logprobs, mask), _place(values, mask), None if spread is None else _place(spread, mask))
+            logprobs, spread = token_logprobs(hidden, head, tokens, self.temperature, preferred_dtype()), None
+        values = self.critic(episodes) if self.critic is not None else self._head_values(hidden, mask)
+        return Outputs(place(logprobs, mask), values, None if spread is None else place(spread, mask))
+
+    def values(self, episodes: Episodes) -> Tensor:
+        """`[B, T]` values alone; only the critic gets a gradient."""
+        if self.critic is not None:
+            values: Tensor = self.critic(episodes)
+            return values
+        with torch.no_grad():
+            hidden = self._before_responses(episodes, self.trunk)
+        return self._head_values(hidden, episodes.response_mask)
 
     def encode(self, episodes: Episodes) -> Tensor | None:
         """The states of the layers that are not trained, for `Episodes.hidden`."""
-        with self._autocast():
+        with autocast():
             return self.trunk.lower(episodes.ids, episodes.attention)
 
+    @torch.no_grad()
     def reference_logprobs(self, episodes: Episodes) -> Tensor:
-        """`[B, T]` log-probabilities of the untouched base model."""
-        with self.model.disable_adapter():
-            return self(episodes).logprobs  # type: ignore[no-any-return]
+        """`[B, T]` log-probabilities of the model that the run started from."""
+        if self.reference is None:
+            with self.model.disable_adapter():
+                hidden = self._before_responses(episodes, self.trunk)
+        else:
+            hidden = self._before_responses(episodes, self.reference_trunk)
+        head = (self.reference or base_of(self.model)).get_output_embeddings()
+        tokens = _response_tokens(episodes)
+        return place(token_logprobs(hidden, head, tokens, self.temperature, preferred_dtype()), episodes.response_mask)
+
+    def policy_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of the language model that PPO trains."""
+        return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights that predict values."""
+        return (self.value_head if self.critic is None else self.critic).parameters()
+
+    def save(self, folder: Path) -> None:
+        """Writes safetensors: the adapters with the reference of their base model, or the whole model in float32."""
+        if base_of(self.model) is not self.model:
+            self.model.save_pretrained(folder, safe_serialization=True)
+            return
+        weights = {name: value.float() for name, value in self.model.state_dict().items()}
+        self.model.config.dtype = torch.float32
+        self.model.save_pretrained(folder, state_dict=weights, safe_serialization=True)
+
+    def _before_responses(self, episodes: Episodes, trunk: Trunk) -> Tensor:
+        """`[N, H]` last hidden states at the positions that predict a response token."""
+        with autocast():
+            states = trunk.upper(episodes.ids, episodes.hidden, episodes.attention)
+        return states[:, episodes.prompt_mask.shape[1] - 1 : -1][episodes.response_mask]
+
+    def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return place(self.value_head(hidden.float()).squeeze(1), mask)
 
     @torch.no_grad()
     def _check_head(self, reference: str) -> None:
         """Refuses models that cap or scale their logits: what is optimized would not be what is sampled from."""
-        base = self.model.get_base_model()
+        base = base_of(self.model)
         ids = torch.arange(8, device=device())[None]
-        with self._autocast():
+        with autocast():
             said = base(input_ids=ids, use_cache=False).logits.float()
             linear = base.get_output_embeddings()(self.trunk.upper(ids, None, torch.ones_like(ids))).float()
         if (said - linear).abs().max() > 0.05 * said.abs().max():
@@ -135,29 +140,6 @@ class Policy(nn.Module):
                 f"{reference}: it caps or scales its logits, which PPO cannot handle; give another model"
             )
 
-    def _autocast(self) -> torch.autocast:
-        dtype = self.model.get_base_model().dtype
-        return torch.autocast(device().type, dtype, enabled=dtype != torch.float32)
 
-    def adapter_parameters(self) -> Iterator[nn.Parameter]:
-        """The weights that PPO trains apart from the value head."""
-        return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
-
-    def save(self, folder: Path) -> None:
-        """Writes the adapters as safetensors, with the reference of the base model they belong to."""
-        self.model.save_pretrained(folder, safe_serialization=True)
-
-
-def _place(values: Tensor, mask: Tensor) -> Tensor:
-    """Puts the values of the true places of `mask` back into its shape, 0 elsewhere."""
-    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
-
-
-def _linear_names(model: Any) -> set[str]:
-    """The names that linear layers have inside a transformer layer."""
-    head = model.get_output_embeddings()
-    return {
-        name.rpartition(".")[2]
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear) and layer is not head
-    }
+def _response_tokens(episodes: Episodes) -> Tensor:
+    return episodes.ids[:, episodes.prompt_mask.shape[1] :][episodes.response_mask]

@@ -1,7 +1,48 @@
 """From one score an episode to a reward a token."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RewardStatistics:
+    """Mean and squared deviations of all scores so far, whatever pieces they came in.
+
+    Attributes:
+        count: How many scores there were.
+        mean: Their mean.
+        squares: The sum of their squared deviations from it.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def including(self, scores: Tensor) -> "RewardStatistics":
+        """With `[B]` more scores (Chan, Golub and LeVeque, 1983, eq. 1.5)."""
+        count, mean = self.count + len(scores), float(scores.double().mean())
+        squares = float(((scores.double() - mean) ** 2).sum())
+        change = mean - self.mean
+        return RewardStatistics(
+            count,
+            self.mean + change * len(scores) / count,
+            self.squares + squares + change**2 * self.count * len(scores) / count,
+        )
+
+    @property
+    def deviation(self) -> float:
+        """The (biased) standard deviation, 1 where scores do not differ."""
+        return (self.squares / self.count) ** 0.5 if self.count and self.squares > 0 else 1.0
+
+
+def clipped(scores: Tensor, bound: float) -> tuple[Tensor, float]:
+    """Scores `[B]` cut to plus and minus `bound`, and the share that was cut; a bound of 0 cuts none."""
+    if bound == 0:
+        return scores, 0.0
+    return scores.clamp(-bound, bound), float((scores.abs() > bound).float().mean())
 
 
 def replace_nonfinite(scores: Tensor) -> tuple[Tensor, int]:
@@ -14,17 +55,20 @@ def replace_nonfinite(scores: Tensor) -> tuple[Tensor, int]:
     return torch.where(finite, scores, others), int((~finite).sum())
 
 
-def penalise_missing_eos(scores: Tensor, stopped: Tensor, penalty: float) -> Tensor:
-    """Subtracts `penalty` from the scores of episodes that did not end by themselves.
-
-    Subtracting keeps the order of the truncated ones; replacing their score would throw it away.
+def penalise_missing_eos(
+    scores: Tensor, stopped: Tensor, penalty: float, missing_eos: Literal["subtract", "replace"]
+) -> Tensor:
+    """Punishes episodes that did not end by themselves.
 
     Args:
         scores: `[B]`.
         stopped: `[B]` bool.
         penalty: In units of the score.
+        missing_eos: "subtract" takes the penalty off their scores, which keeps their order. "replace" makes its
+            negative their score (arXiv:1909.08593; arXiv:2403.17031, detail 23), which needs scores that have a zero.
     """
-    return scores - penalty * (~stopped).to(scores.dtype)
+    punished = scores - penalty if missing_eos == "subtract" else torch.full_like(scores, -penalty)
+    return torch.where(stopped, scores, punished)
 
 
 def leave_one_out(scores: Tensor, samples_per_prompt: int) -> Tensor:

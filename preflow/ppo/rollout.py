@@ -1,54 +1,84 @@
 """Sample episodes with the policy and work out what each token was worth."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from preflow.chat import encode_prompt
 from preflow.generation.sampler import decode, sample
 from preflow.models import eos_ids
 from preflow.ppo.advantages import gae
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.episodes import Episodes, microbatches
 from preflow.ppo.kl import k1
 from preflow.ppo.masked import whiten
-from preflow.ppo.policy import Episodes, Policy
-from preflow.ppo.rewards import leave_one_out, penalise_missing_eos, replace_nonfinite, token_rewards
-from preflow.reward.model import RewardModel
+from preflow.ppo.policy import Policy
+from preflow.ppo.processes import gathered, own_rows
+from preflow.ppo.reward_sources import Answers, Source, parts_of
+from preflow.ppo.rewards import (
+    RewardStatistics,
+    clipped,
+    leave_one_out,
+    penalise_missing_eos,
+    replace_nonfinite,
+    token_rewards,
+)
 from preflow.rows import Prompt
+from preflow.scoring.repetition import distinct_share
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """The episodes of one update. B episodes, responses of up to T tokens.
+    """The episodes of one update. B episodes, of all processes, with responses of up to T tokens.
 
     Attributes:
-        episodes: Their tokens.
+        episodes: The tokens of this process's own rows.
+        own: Which of the B rows those are.
+        mask: `[B, T]` bool, true on response tokens.
         stopped: `[B]` bool, ended by themselves.
-        scores: `[B]` what the reward model said, all of them numbers.
+        scores: `[B]` weighted sums of the parts of the reward, all of them numbers.
+        parts: Means of the parts, by name.
+        distinct: `[B]` shares of three-word runs that are said only once.
         logprobs: `[B, T]` of the policy that sampled, by the training forward.
         reference: `[B, T]` of the reference.
         values: `[B, T]`.
         entropy: `[B, T]`.
         advantages: `[B, T]`, whitened.
         returns: `[B, T]`.
-        sampler_gap: Mean absolute difference between the sampler's log-probabilities and the training forward's.
+        statistics: Of all scores of the run so far.
+        clipped_scores: The share of scores that `reward_clip` cut.
         nonfinite_scores: How many scores were no numbers and count as the mean of the others.
+        sampler_gap: Mean absolute difference between the sampler's log-probabilities and the training forward's.
+        seconds: What sampling, scoring and evaluation took.
     """
 
     episodes: Episodes
+    own: slice
+    mask: Tensor
     stopped: Tensor
     scores: Tensor
+    parts: dict[str, float]
+    distinct: Tensor
     logprobs: Tensor
     reference: Tensor
     values: Tensor
     entropy: Tensor
     advantages: Tensor
     returns: Tensor
-    sampler_gap: float
+    statistics: RewardStatistics
+    clipped_scores: float
     nonfinite_scores: int
+    sampler_gap: float
+    seconds: dict[str, float]
+
+    @property
+    def kl(self) -> float:
+        """Mean nats a response (k1) between the policy that sampled and the reference."""
+        return float((k1(self.logprobs, self.reference) * self.mask).sum(1).mean())
 
 
 def collect(
@@ -56,9 +86,12 @@ def collect(
     policy: Policy,
     sampler: Any,
     tokenizer: Any,
-    reward_model: RewardModel,
+    sources: Mapping[str, Source],
     config: PPOConfig,
     generator: torch.Generator,
+    *,
+    kl_coeff: float,
+    statistics: RewardStatistics,
 ) -> Rollout:
     """Samples one response to each prompt and evaluates it.
 
@@ -67,53 +100,86 @@ def collect(
         policy: The policy as it is trained.
         sampler: The model to sample with; holds the same weights.
         tokenizer: Of the policy.
-        reward_model: Scores whole responses, with its zero point.
+        sources: The parts of the reward.
         config: Settings.
-        generator: Where the random numbers come from.
+        generator: Where the random numbers come from; the same in every process.
+        kl_coeff: Weight of the KL penalty in this update.
+        statistics: Of the scores before this update.
     """
+    own, seconds = own_rows(config), {}
+    started = time.monotonic()
     samples = sample(
         sampler,
-        [encode_prompt(tokenizer, row.prompt) for row in prompts],
-        uniforms=torch.rand(len(prompts), config.target_sequence_length, generator=generator),
+        [encode_prompt(tokenizer, row.prompt) for row in prompts[own]],
+        uniforms=torch.rand(len(prompts), config.target_sequence_length, generator=generator)[own],
         temperature=config.temperature,
         eos_ids=eos_ids(sampler, tokenizer),
         pad_id=tokenizer.pad_token_id,
     )
-    said = reward_model.score([row.prompt for row in prompts], decode(samples, tokenizer)).to(samples.ids.device)
-    scores, nonfinite = replace_nonfinite(said)
+    texts = decode(samples, tokenizer)
+    seconds["sampling"] = time.monotonic() - started
+
+    started = time.monotonic()
+    device = samples.ids.device
+    answers = Answers(prompts[own], texts, samples.stopped.tolist())
+    parts = {name: gathered(scores.to(device)) for name, scores in parts_of(sources, answers).items()}
+    seconds["scoring"] = time.monotonic() - started
+
+    started = time.monotonic()
     episodes = _encoded(
-        Episodes(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_size
+        Episodes(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_tokens
     )
-    logprobs, reference, values, entropy = _evaluate(episodes, policy, config.microbatch_size)
-    mask = episodes.response_mask
-    final = penalise_missing_eos(scores, samples.stopped, config.missing_eos_penalty)
+    evaluated = _evaluate(episodes, policy, config.microbatch_tokens)
+    seconds["evaluation"] = time.monotonic() - started
+
+    # From here on every process has the tokens of all of them, and does the same with them.
+    mask, sampled, logprobs, reference, values, entropy = (
+        gathered(_widened(tensor, config.target_sequence_length))
+        for tensor in (samples.response_mask, samples.logprobs, *evaluated)
+    )
+    stopped = gathered(samples.stopped)
+    distinct = gathered(torch.tensor([distinct_share(text) for text in texts], device=device))
+    total = torch.stack([sources[name].weight * scores for name, scores in parts.items()]).sum(0)
+    scores, nonfinite = replace_nonfinite(total)
+    statistics = statistics.including(scores)
+    final, clipped_scores = clipped(
+        scores / statistics.deviation if config.normalize_reward else scores, config.reward_clip
+    )
+    final = penalise_missing_eos(final, stopped, config.missing_eos_penalty, config.missing_eos)
     final = leave_one_out(final, config.samples_per_prompt)
-    rewards = token_rewards(final, k1(logprobs, reference), mask, config.kl_coeff)
+    rewards = token_rewards(final, k1(logprobs, reference), mask, kl_coeff)
     advantages, returns = gae(rewards, values, mask, config.gamma, config.gae_lambda)
-    gap = ((samples.logprobs - logprobs).abs() * mask).sum() / mask.sum()
     return Rollout(
-        episodes,
-        samples.stopped,
-        scores,
-        logprobs,
-        reference,
-        values,
-        entropy,
-        whiten(advantages, mask),
-        returns,
-        float(gap),
-        nonfinite,
+        episodes=episodes,
+        own=own,
+        mask=mask,
+        stopped=stopped,
+        scores=scores,
+        parts={name: float(scores.nanmean()) for name, scores in parts.items()},
+        distinct=distinct,
+        logprobs=logprobs,
+        reference=reference,
+        values=values,
+        entropy=entropy,
+        advantages=whiten(advantages, mask),
+        returns=returns,
+        statistics=statistics,
+        clipped_scores=clipped_scores,
+        nonfinite_scores=nonfinite,
+        sampler_gap=float(((sampled - logprobs).abs() * mask).sum() / mask.sum()),
+        seconds=seconds,
     )
 
 
-def microbatches(episodes: Episodes, rows: Tensor, size: int) -> list[Tensor]:
-    """`rows` cut into groups of at most `size` of similar length, so that little of a group is padding."""
-    lengths = episodes.prompt_mask[rows].sum(1) + episodes.response_mask[rows].sum(1)
-    return list(rows[lengths.argsort(descending=True)].split(size))  # type: ignore[no-untyped-call]
+def _widened(tensor: Tensor, width: int) -> Tensor:
+    """`[B, T]` with columns of 0 up to `width`, so that all processes have the same shape."""
+    return nn.functional.pad(tensor, (0, width - tensor.shape[1]))
 
 
-def _encoded(episodes: Episodes, policy: Policy, size: int) -> Episodes:
+@torch.no_grad()
+def _encoded(episodes: Episodes, policy: Policy, tokens: int) -> Episodes:
     """The episodes with the states of the layers that are not trained, where the policy keeps such states."""
+    size = max(1, tokens // episodes.ids.shape[1])
     parts = [
         policy.encode(Episodes(*(tensor[rows] for tensor in episodes[:3])))
         for rows in torch.arange(len(episodes.ids), device=episodes.ids.device).split(size)  # type: ignore[no-untyped-call]
@@ -124,12 +190,12 @@ def _encoded(episodes: Episodes, policy: Policy, size: int) -> Episodes:
 
 
 @torch.no_grad()
-def _evaluate(episodes: Episodes, policy: Policy, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _evaluate(episodes: Episodes, policy: Policy, tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-probabilities, reference log-probabilities, values and entropies of all episodes, `[B, T]` each."""
     logprobs, reference, values, entropy = (
         torch.zeros(episodes.response_mask.shape, device=episodes.ids.device) for _ in range(4)
     )
-    for rows in microbatches(episodes, torch.arange(len(episodes.ids), device=episodes.ids.device), size):
+    for rows in microbatches(episodes, torch.arange(len(episodes.ids), device=episodes.ids.device), tokens):
         part = episodes.select(rows)
         outputs = policy(part, entropy=True)
         width = part.response_mask.shape[1]

@@ -1,4 +1,4 @@
-"""A copy of the policy with its adapters merged, to sample from: a decoding step is then half as many operations.
+"""A copy of the policy to sample from, with adapters merged: a decoding step is then half as many operations.
 
 The merge adds the adapters to float32 weights and rounds once. Adding them to weights that are rounded already would
 lose changes smaller than half a unit in the last place, which is most of what PPO learns in an update.
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from preflow.generation.packing import PackedLinear, pack_linear_layers
-from preflow.models import load_causal_lm, preferred_dtype
+from preflow.models import load_causal_lm
 from preflow.ppo.policy import Policy
+from preflow.ppo.trained_weights import base_of
 
 
 class SamplingCopy:
@@ -19,21 +20,36 @@ class SamplingCopy:
 
     def __init__(self, reference: str, policy: Policy) -> None:
         """Loads the base model twice: float32 weights to add to, and the model that samples."""
-        self.model: Any = load_causal_lm(reference, preferred_dtype())
+        self.model: Any = load_causal_lm(reference)
         pack_linear_layers(self.model)
-        exact = load_causal_lm(reference, torch.float32).state_dict()
-        base = policy.model.get_base_model()
-        self._layers = [
-            (layer, exact[f"{name}.weight"], self.model.get_submodule(name))
-            for name, layer in base.named_modules()
-            if hasattr(layer, "lora_A")
-        ]
+        base = base_of(policy.model)
+        self._adapted: list[tuple[Any, Tensor, Any]] = []
+        self._trained: list[tuple[Any, Any]] = []
+        if base is not policy.model:
+            exact = load_causal_lm(reference, torch.float32).state_dict()
+            self._adapted = [
+                (layer, exact[f"{name}.weight"], self.model.get_submodule(name))
+                for name, layer in base.named_modules()
+                if hasattr(layer, "lora_A")
+            ]
+        else:
+            self._trained = [
+                (layer, self.model.get_submodule(name))
+                for name, layer in base.named_modules()
+                if any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+            ]
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Takes over the adapters as they are now."""
-        for adapted, exact, layer in self._layers:
+        """Takes over the trained weights as they are now."""
+        for adapted, exact, layer in self._adapted:
             _set_weight(layer, exact + adapted.get_delta_weight("default").float())
+        for trained, layer in self._trained:
+            for name, parameter in trained.named_parameters(recurse=False):
+                if name == "weight":
+                    _set_weight(layer, parameter)
+                else:
+                    getattr(layer, name).copy_(parameter)
 
 
 def _set_weight(layer: Any, weight: Tensor) -> None:

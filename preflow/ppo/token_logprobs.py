@@ -3,7 +3,8 @@
 The logits of a batch are by far the largest tensors of PPO: positions times vocabulary, several copies of it once a
 softmax is differentiated. Here they exist for a few positions at a time. The derivative of `log p(token)` by the hidden
 state is `(W[token] - p W) / temperature`, whatever follows after it, so it is worked out while the probabilities are at
-hand and nothing of their size is kept for the backward pass.
+hand and nothing of their size is kept for the backward pass. Where the head is trained too, its gradient needs the
+probabilities again, and they are computed again.
 """
 
 from collections.abc import Iterator
@@ -13,24 +14,27 @@ import torch
 from torch import Tensor, nn
 
 _POSITIONS_AT_ONCE = 128
+_POSITIONS_AT_ONCE_BACKWARD = 512  # each time, a gradient as large as the head is added up
 
 
-def token_logprobs(hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float) -> Tensor:
-    """`[N]` float32 log-probabilities of `[N]` tokens, after `[N, H]` hidden states; differentiable by these.
+def token_logprobs(hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
+    """`[N]` float32 log-probabilities of `[N]` tokens, after `[N, H]` hidden states.
 
-    The head itself must be frozen: it gets no gradient. Sums over the vocabulary are in float32.
+    Differentiable by the hidden states, and by the head where it is trained. Products with the head are in `dtype`,
+    sums over the vocabulary in float32.
     """
-    values: Tensor = _TokenLogprobs.apply(hidden, head.weight, head.bias, tokens, temperature)  # type: ignore[no-untyped-call]
+    values: Tensor = _TokenLogprobs.apply(hidden, head.weight, head.bias, tokens, temperature, dtype)  # type: ignore[no-untyped-call]
     return values
 
 
 @torch.no_grad()
 def token_logprobs_and_entropy(
-    hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float
+    hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """The same without gradients, and the `[N]` float32 entropies of the distributions."""
     logprobs, entropies = (torch.empty(len(tokens), device=hidden.device) for _ in range(2))
-    for part, logits, probabilities, normaliser in _distributions(hidden, head.weight, head.bias, temperature):
+    weight, bias = _head_in(dtype, head.weight, head.bias)
+    for part, logits, probabilities, normaliser in _distributions(hidden, weight, bias, temperature):
         logprobs[part] = _at(logits, tokens[part]) - normaliser
         entropies[part] = normaliser - probabilities.mul_(logits).sum(-1)
     return logprobs, entropies
@@ -39,36 +43,59 @@ def token_logprobs_and_entropy(
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, temperature: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        tokens: Tensor,
+        temperature: float,
+        dtype: torch.dtype,
     ) -> Tensor:
-        if weight.requires_grad:
-            raise ValueError("the language-model head must be frozen")
+        ctx.temperature, ctx.dtype = temperature, dtype
         logprobs = torch.empty(len(tokens), device=hidden.device)
         derivative = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(derivative, hidden, weight, bias, tokens)
+        weight, bias = _head_in(dtype, weight, bias)
         for part, logits, probabilities, normaliser in _distributions(hidden, weight, bias, temperature):
             logprobs[part] = _at(logits, tokens[part]) - normaliser
             if derivative is not None:
                 expected = probabilities.to(weight.dtype) @ weight
                 derivative[part] = ((weight[tokens[part]].float() - expected.float()) / temperature).to(hidden.dtype)
-        ctx.save_for_backward(derivative)
         return logprobs
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (derivative,) = ctx.saved_tensors
-        return (gradient[:, None] * derivative).to(derivative.dtype), None, None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
+        derivative, hidden, weight, bias, tokens = ctx.saved_tensors
+        by_hidden = None if derivative is None else (gradient[:, None] * derivative).to(derivative.dtype)
+        by_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        by_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
+        if by_weight is not None or by_bias is not None:
+            cast = _head_in(ctx.dtype, weight, bias)
+            scaled = gradient / ctx.temperature
+            for part, _, by_logits, _ in _distributions(hidden, *cast, ctx.temperature, _POSITIONS_AT_ONCE_BACKWARD):
+                by_logits.mul_(-scaled[part, None])
+                by_logits.scatter_add_(1, tokens[part, None], scaled[part, None])
+                if by_weight is not None:
+                    by_weight += by_logits.to(ctx.dtype).T @ hidden[part].to(ctx.dtype)
+                if by_bias is not None:
+                    by_bias += by_logits.sum(0)
+        return by_hidden, by_weight, by_bias, None, None, None
+
+
+def _head_in(dtype: torch.dtype, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    return weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
 
 
 def _distributions(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, at_once: int = _POSITIONS_AT_ONCE
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Part by part of the positions: which, their logits, probabilities, and the logarithms of the softmax's sums.
 
     The sum is read off the largest probability, `exp(0) / sum`: PyTorch's softmax keeps a row in the caches, a separate
     `logsumexp` would go through memory several times more.
     """
-    for start in range(0, len(hidden), _POSITIONS_AT_ONCE):
-        part = slice(start, start + _POSITIONS_AT_ONCE)
+    for start in range(0, len(hidden), at_once):
+        part = slice(start, start + at_once)
         logits = nn.functional.linear(hidden[part].to(weight.dtype), weight, bias).float().div_(temperature)
         highest, place = logits.max(-1)
         probabilities = logits.softmax(-1)

@@ -2,132 +2,167 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from preflow.errors import PreflowError
-from preflow.identity import split_of
-from preflow.models import load_tokenizer
+from preflow.identity import digest_json, split_of
+from preflow.models import load_tokenizer, model_digest
+from preflow.ppo.checkpoint import RunState, load_checkpoint, save_checkpoint
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.kl import k1, k3
-from preflow.ppo.masked import masked_mean
+from preflow.ppo.critic import Critic
+from preflow.ppo.kl import adapted
 from preflow.ppo.policy import Policy
+from preflow.ppo.processes import is_first
+from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
-from preflow.ppo.update import UpdateStats, update
+from preflow.ppo.training_log import LengthsAndScores, log_row
+from preflow.ppo.update import UpdateStats, make_optimizers, update
 from preflow.progress import track
-from preflow.reward.model import RewardModel
 from preflow.rows import Prompt, read_rows
+from preflow.uris import delete_folder
 from preflow.writing import written_beside
+
+REWARD_MODEL_ALONE = {"reward_model": 1.0}
+_KEY_LENGTH = 16
 
 
 def optimize_policy(
-    *, prompts: Path, model: str, reward_model: Path, output: Path, training_log: Path, config: PPOConfig
+    *,
+    prompts: Path,
+    model: str,
+    reward_model: Path | None,
+    output: Path,
+    training_log: Path,
+    config: PPOConfig,
+    reward_weights: Mapping[str, float] = REWARD_MODEL_ALONE,
+    encoder: str = "",
+    checkpoints: str = "",
 ) -> dict[str, Any]:
-    """Optimizes a policy against a reward model with PPO (arXiv:1707.06347, arXiv:1909.08593).
+    """Optimizes a policy with PPO (arXiv:1707.06347, arXiv:1909.08593).
 
     Only train prompts are used. The reference of the KL penalty is the model that the run starts from.
 
     Args:
         prompts: File of prompt rows.
         model: Reference of the policy to start from.
-        reward_model: Folder of a reward model.
-        output: Folder to write the LoRA adapter and the tokenizer to.
+        reward_model: Folder of a reward model; None where neither the reward nor the critic needs one.
+        output: Folder to write the policy and its tokenizer to: a LoRA adapter, or the whole model.
         training_log: File to write one row an update to.
         config: Settings.
+        reward_weights: The parts of the reward with their weights, see `load_rewards`.
+        encoder: Reference of the sentence encoder, for rewards that compare meanings.
+        checkpoints: Folder or gs:// URI under which the run keeps, in a folder that is named by all it was started
+            with, what it needs to go on after a kill; '' keeps nothing. A run that finds a checkpoint of its own goes
+            on from it and ends with the same weights. A run that is done leaves none.
 
     Returns:
-        The last update's metrics, and the planned, taken and skipped optimizer steps.
+        The last update's metrics; the planned, taken, skipped and left out optimizer steps; why it ended early, if so.
 
     Raises:
-        PreflowError: There is no train prompt.
+        PreflowError: There is no train prompt, or settings, models and rewards do not go together.
     """
     rows = [row for row in read_rows(prompts, Prompt) if split_of(row.prompt_id) == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(model)
-    policy = Policy(model, lora_rank=config.lora_rank, lora_layers=config.lora_layers, temperature=config.temperature)
+    sources = load_rewards(reward_weights, reward_model=reward_model, encoder=encoder, config=config)
+    policy = Policy(model, config, _separate_critic(reward_model, tokenizer) if config.critic == "separate" else None)
     sampler = SamplingCopy(model, policy)
-    judge = RewardModel.load(reward_model)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": list(policy.adapter_parameters()), "lr": config.learning_rate},
-            {"params": list(policy.value_head.parameters()), "lr": config.value_learning_rate},
-        ],
-        weight_decay=0.0,
-        eps=1e-5,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
+    optimizers = make_optimizers(policy, config)
     generator = torch.Generator().manual_seed(config.seed)
-    print(
-        f"PPO: {config.train_steps} updates of {config.batch_size} episodes, {config.optimizer_steps} optimizer steps",
-        flush=True,
-    )
+    place = ""
+    if checkpoints:
+        models = [
+            model_digest(reference) for reference in (model, reward_model and str(reward_model), encoder) if reference
+        ]
+        origin = [models, dict(reward_weights), [row.prompt_id for row in rows], asdict(config)]
+        place = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
+    state = load_checkpoint(place, policy, optimizers, generator) if place else None
+    state = state or RunState(config.kl_coeff)
+    _announce(config, len(state.log))
 
-    log: list[dict[str, Any]] = []
-    taken = skipped = 0
-    started = time.monotonic()
+    started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
     with track("PPO updates", config.train_steps) as advance:
-        for number, batch in enumerate(_episodes(rows, config, generator), start=1):
+        advance(len(state.log), "")
+        while len(state.log) < config.train_steps and not state.stop_reason:
+            number = len(state.log) + 1
+            batch = _next_prompts(rows, state.queue, config, generator)
             sampler.follow()
-            rate = optimizer.param_groups[0]["lr"]
-            rollout = collect(batch, policy, sampler.model, tokenizer, judge, config, generator)
-            stats = update(policy, optimizer, schedule, rollout, config, generator)
-            log.append(_log_row(number, rollout, stats, config, rate, time.monotonic() - started))
-            taken, skipped = taken + stats.steps, skipped + stats.skipped
-            advance(1, f"reward {log[-1]['reward_mean']:+.2f}, KL {log[-1]['kl']:.1f}")
-    _write(policy, tokenizer, output, log, training_log)
-    return {**log[-1], "optimizer_steps": taken, "planned_steps": config.optimizer_steps, "skipped_steps": skipped}
+            rollout = collect(
+                batch, policy, sampler.model, tokenizer, sources, config, generator,
+                kl_coeff=state.kl_coeff, statistics=state.statistics,
+            )  # fmt: skip
+            state.stop_reason = _reason_to_stop(rollout, config)
+            if state.stop_reason:
+                stats = UpdateStats(left_out=config.optimizer_steps - (number - 1) * config.steps_per_update)
+            else:
+                stats = update(policy, optimizers, rollout, config, generator, number)
+            _note(state, rollout, stats, config, time.monotonic() - started)
+            if place and is_first():
+                save_checkpoint(place, policy, optimizers, generator, state)
+            advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
+    if is_first():
+        _write(policy, tokenizer, output, state.log, training_log)
+        if place:
+            delete_folder(place)
+    return _summary(state, config)
 
 
-def _episodes(rows: Sequence[Prompt], config: PPOConfig, generator: torch.Generator) -> Iterator[list[Prompt]]:
-    """The prompts of each update, each as often as it is sampled, pass after pass over all of them in a new order."""
-    queue: list[int] = []
+def _separate_critic(reward_model: Path | None, tokenizer: Any) -> Critic:
+    if reward_model is None:
+        raise PreflowError("critic: a separate one starts as the reward model, and none is given; set it to shared")
+    return Critic(reward_model, tokenizer)
+
+
+def _announce(config: PPOConfig, done: int) -> None:
+    if is_first():
+        again = f", going on after update {done}" if done else ""
+        print(
+            f"PPO: {config.train_steps} updates of {config.batch_size} episodes, "
+            f"{config.optimizer_steps} optimizer steps{again}",
+            flush=True,
+        )
+
+
+def _next_prompts(
+    rows: Sequence[Prompt], queue: list[int], config: PPOConfig, generator: torch.Generator
+) -> list[Prompt]:
+    """The prompts of an update, each as often as it is sampled; pass after pass over all of them in a new order."""
     distinct = config.batch_size // config.samples_per_prompt
-    for _ in range(config.train_steps):
-        while len(queue) < distinct:
-            queue += torch.randperm(len(rows), generator=generator).tolist()
-        yield [rows[place] for place in queue[:distinct] for _ in range(config.samples_per_prompt)]
-        del queue[:distinct]
+    while len(queue) < distinct:
+        queue += torch.randperm(len(rows), generator=generator).tolist()
+    batch = [rows[place] for place in queue[:distinct] for _ in range(config.samples_per_prompt)]
+    del queue[:distinct]
+    return batch
 
 
-def _rate(step: int, config: PPOConfig) -> float:
-    """Warm-up over the first update's steps, then a linear fall to 0 at the end of the run."""
-    warmup = config.epochs * config.minibatches
-    left = (config.optimizer_steps - step) / max(1, config.optimizer_steps - warmup)
-    return min((step + 1) / warmup, max(0.0, left), 1.0)
+def _reason_to_stop(rollout: Rollout, config: PPOConfig) -> str:
+    """Why these episodes are the last: the policy that sampled them is what the run was after, or has gone too far."""
+    reward = float(rollout.scores.mean())
+    if config.reward_threshold is not None and reward >= config.reward_threshold:
+        return f"the mean score {reward:.3f} reached reward_threshold {config.reward_threshold:g}"
+    if config.kl_budget and rollout.kl > config.kl_budget:
+        return f"the KL of {rollout.kl:.2f} nats spent kl_budget {config.kl_budget:g}"
+    return ""
 
 
-def _log_row(
-    number: int, rollout: Rollout, stats: UpdateStats, config: PPOConfig, rate: float, seconds: float
-) -> dict[str, Any]:
-    mask = rollout.episodes.response_mask
-    lengths = mask.sum(1).float()
-    rewards, values = rollout.returns[mask], rollout.values[mask]
-    unexplained = (rewards - values).var(correction=0) / rewards.var(correction=0).clamp(min=1e-8)
-    return {
-        "update": number,
-        "episodes": number * config.batch_size,
-        "seconds": round(seconds, 2),
-        "reward_mean": float(rollout.scores.mean()),
-        "reward_std": float(rollout.scores.std(correction=0)),
-        "kl": float((k1(rollout.logprobs, rollout.reference) * mask).sum(1).mean()),
-        "kl_k3": float((k3(rollout.logprobs, rollout.reference) * mask).sum(1).mean()),
-        "entropy": float(masked_mean(rollout.entropy, mask)),
-        "response_tokens_mean": float(lengths.mean()),
-        "response_tokens_p95": float(lengths.quantile(0.95)),
-        "eos_rate": float(rollout.stopped.float().mean()),
-        "explained_variance": float(1 - unexplained),
-        "sampler_gap": rollout.sampler_gap,
-        "nonfinite_scores": rollout.nonfinite_scores,
-        "learning_rate": rate,
-        "kl_coeff": config.kl_coeff,
-        **stats.row(),
-    }
+def _note(state: RunState, rollout: Rollout, stats: UpdateStats, config: PPOConfig, seconds: float) -> None:
+    """Takes an update into the state: its log row, and what the next one depends on."""
+    if not state.log:
+        state.first_lengths = rollout.mask.sum(1).float().tolist()
+        state.first_scores = rollout.scores.tolist()
+    first = LengthsAndScores(state.first_lengths, state.first_scores)
+    row = log_row(len(state.log) + 1, rollout, stats, config, kl_coeff=state.kl_coeff, first=first, seconds=seconds)
+    state.log.append(row)
+    state.statistics = rollout.statistics
+    state.kl_coeff = adapted(state.kl_coeff, rollout.kl, config.kl_target, config.batch_size, config.kl_horizon)
 
 
 def _write(policy: Policy, tokenizer: Any, output: Path, log: Sequence[dict[str, Any]], training_log: Path) -> None:
@@ -136,3 +171,13 @@ def _write(policy: Policy, tokenizer: Any, output: Path, log: Sequence[dict[str,
         tokenizer.save_pretrained(beside)
     with written_beside(training_log) as beside:
         beside.write_text("".join(json.dumps(row) + "\n" for row in log))
+
+
+def _summary(state: RunState, config: PPOConfig) -> dict[str, Any]:
+    steps = ("optimizer_steps", "skipped_steps", "left_out_steps")
+    return {
+        **state.log[-1],
+        **{name: int(sum(row[name] for row in state.log)) for name in steps},
+        "planned_steps": config.optimizer_steps,
+        "stop_reason": state.stop_reason,
+    }

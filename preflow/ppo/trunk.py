@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from preflow.ppo.episodes import run_transformer
+
 _TOLERANCE = 1e-2
 
 
@@ -33,21 +35,14 @@ class Trunk:
         if not self.frozen_layers:
             return None
         with self._only(slice(0, self.frozen_layers), nn.Identity()):
-            return self._run(attention, input_ids=ids)
+            return run_transformer(self._model, attention, input_ids=ids)
 
     def upper(self, ids: Tensor, hidden: Tensor | None, attention: Tensor) -> Tensor:
         """`[B, L, H]` last hidden states, from those that `lower` gave, or from the tokens where it gave none."""
         if hidden is None:
-            return self._run(attention, input_ids=ids)
+            return run_transformer(self._model, attention, input_ids=ids)
         with self._only(slice(self.frozen_layers, None), self._model.norm):
-            return self._run(attention, inputs_embeds=hidden)
-
-    def _run(self, attention: Tensor, **inputs: Tensor) -> Tensor:
-        positions = (attention.long().cumsum(1) - 1).clamp(min=0)
-        states: Tensor = self._model(
-            **inputs, attention_mask=attention.long(), position_ids=positions, use_cache=False
-        ).last_hidden_state
-        return states
+            return run_transformer(self._model, attention, inputs_embeds=hidden)
 
     @contextmanager
     def _only(self, layers: slice, norm: nn.Module) -> Iterator[None]:
@@ -67,6 +62,6 @@ class Trunk:
         self.frozen_layers = frozen_layers
         ids = torch.arange(8, device=self._model.device)[None]
         attention = torch.ones_like(ids)
-        whole = self._run(attention, input_ids=ids).float()
+        whole = run_transformer(self._model, attention, input_ids=ids).float()
         cut = self.upper(ids, self.lower(ids, attention), attention).float()
         return bool((whole - cut).abs().max() <= _TOLERANCE * whole.abs().max())

@@ -1,14 +1,17 @@
 """Train the policy on the episodes of one rollout."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.episodes import microbatches
 from preflow.ppo.losses import policy_loss, value_loss
 from preflow.ppo.policy import Policy
-from preflow.ppo.rollout import Rollout, microbatches
+from preflow.ppo.processes import sum_gradients, summed
+from preflow.ppo.rollout import Rollout
 
 
 @dataclass
@@ -17,6 +20,7 @@ class UpdateStats:
 
     steps: int = 0
     skipped: int = 0
+    left_out: int = 0
     tokens: int = 0
     policy_loss: float = 0.0
     value_loss: float = 0.0
@@ -40,64 +44,135 @@ class UpdateStats:
             "clip_fraction": self.clipped / tokens,
             "value_clip_fraction": self.value_clipped / tokens,
             "gradient_norm": self.gradient_norm / steps,
+            "optimizer_steps": float(self.steps),
             "skipped_steps": float(self.skipped),
+            "left_out_steps": float(self.left_out),
         }
+
+
+def make_optimizers(policy: Policy, config: PPOConfig) -> list[torch.optim.Optimizer]:
+    """One AdamW for the policy, with a group of its own for a value head; a second one for a separate critic."""
+    on_policy = {"params": list(policy.policy_parameters()), "lr": config.learning_rate}
+    on_critic = {"params": list(policy.critic_parameters()), "lr": config.critic_learning_rate}
+    groups = [[on_policy, on_critic]] if policy.critic is None else [[on_policy], [on_critic]]
+    optimizers = [torch.optim.AdamW(group, weight_decay=0.0, eps=1e-5) for group in groups]
+    for optimizer in optimizers:
+        for settings in optimizer.param_groups:
+            settings["peak_lr"] = settings["lr"]
+    return list(optimizers)
 
 
 def update(
     policy: Policy,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    optimizers: Sequence[torch.optim.Optimizer],
     rollout: Rollout,
     config: PPOConfig,
     generator: torch.Generator,
+    number: int,
 ) -> UpdateStats:
-    """Takes `config.epochs * config.minibatches` optimizer steps on a rollout.
+    """Takes up to `config.steps_per_update` optimizer steps on a rollout.
 
-    A step whose gradient is not finite is left out and counted.
+    A step whose gradient is not finite is skipped and counted. When a pass ends further than `config.target_kl` from
+    the policy that sampled, the passes after it are left out and counted.
+
+    Args:
+        policy: The policy and its critic.
+        optimizers: Of `make_optimizers`.
+        rollout: The episodes.
+        config: Settings.
+        generator: Decides the order of episodes; the same in every process.
+        number: Which update of the run this is, from 1.
     """
     stats = UpdateStats()
-    for _ in range(config.epochs):
-        order = torch.randperm(config.batch_size, generator=generator).to(rollout.episodes.ids.device)
+    planned = (number - 1) * config.steps_per_update
+    for epoch in range(config.epochs):
+        passed = UpdateStats()
+        order = torch.randperm(config.batch_size, generator=generator).to(rollout.mask.device)
         for rows in order.split(config.batch_size // config.minibatches):  # type: ignore[no-untyped-call]
-            step = UpdateStats()
-            optimizer.zero_grad(set_to_none=True)
-            tokens = rollout.episodes.response_mask[rows].sum()
-            for part in microbatches(rollout.episodes, rows, config.microbatch_size):
-                _accumulate(policy, rollout, part, tokens, config, step)
-            norm = torch.nn.utils.clip_grad_norm_(
-                [parameter for group in optimizer.param_groups for parameter in group["params"]],
-                config.max_gradient_norm,
-            )
-            if torch.isfinite(norm):
-                optimizer.step()
-                step.steps, step.gradient_norm = 1, float(norm)
-                stats.add(step)
-            else:
-                stats.skipped += 1
-            schedule.step()
+            _set_rates(optimizers, config.rate(planned))
+            passed.add(_step(policy, optimizers, rollout, rows, config, number > config.critic_warmup_steps))
+            planned += 1
+        stats.add(passed)
+        if config.target_kl and passed.approx_kl > config.target_kl * passed.tokens:
+            stats.left_out = (config.epochs - epoch - 1) * config.minibatches
+            break
     return stats
 
 
+def _set_rates(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
+    for optimizer in optimizers:
+        for settings in optimizer.param_groups:
+            settings["lr"] = settings["peak_lr"] * rate
+
+
+def _step(
+    policy: Policy,
+    optimizers: Sequence[torch.optim.Optimizer],
+    rollout: Rollout,
+    rows: Tensor,
+    config: PPOConfig,
+    policy_learns: bool,
+) -> UpdateStats:
+    """One optimizer step on the episodes `rows`, of which each process takes those that are its own."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    tokens = rollout.mask[rows].sum()
+    own = rows[(rows >= rollout.own.start) & (rows < rollout.own.stop)] - rollout.own.start
+    sums = torch.zeros(6, dtype=torch.float64, device=rows.device)
+    for part in microbatches(rollout.episodes, own, config.microbatch_tokens):
+        sums += _accumulate(policy, rollout, part, tokens, config, policy_learns)
+    sums = summed(sums)
+
+    trained = [_parameters(optimizer) for optimizer in optimizers]
+    norms = []
+    for parameters in trained:
+        sum_gradients(parameters)
+        norms.append(nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm))
+    norm = torch.stack(norms).norm()
+    if not bool(torch.isfinite(norm)):
+        return UpdateStats(skipped=1)
+    for optimizer in optimizers:
+        optimizer.step()
+    count, on_policy, on_value, approx_kl, clipped, value_clipped = sums.tolist()
+    return UpdateStats(
+        steps=1,
+        tokens=int(count),
+        policy_loss=on_policy,
+        value_loss=on_value,
+        approx_kl=approx_kl,
+        clipped=clipped,
+        value_clipped=value_clipped,
+        gradient_norm=float(norm),
+    )
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def _accumulate(
-    policy: Policy, rollout: Rollout, rows: Tensor, tokens: Tensor, config: PPOConfig, stats: UpdateStats
-) -> None:
-    """Adds the gradient of one microbatch, divided by the tokens of the whole minibatch."""
+    policy: Policy, rollout: Rollout, rows: Tensor, tokens: Tensor, config: PPOConfig, policy_learns: bool
+) -> Tensor:
+    """Adds the gradient of one microbatch, divided by the tokens of the whole minibatch of all processes.
+
+    Returns:
+        `[6]` float64: tokens, policy loss, value loss, approximate KL, clipped, clipped values; sums over the tokens.
+    """
     episodes = rollout.episodes.select(rows)
     mask = episodes.response_mask
-    width = mask.shape[1]
+    batch_rows, width = rows + rollout.own.start, mask.shape[1]
     old, advantages, old_values, returns = (
-        tensor[rows, :width] for tensor in (rollout.logprobs, rollout.advantages, rollout.values, rollout.returns)
+        tensor[batch_rows, :width] for tensor in (rollout.logprobs, rollout.advantages, rollout.values, rollout.returns)
     )
-    outputs = policy(episodes)
-    on_policy = policy_loss(outputs.logprobs, old, advantages, mask, config.clip_range)
-    on_value = value_loss(outputs.values, old_values, returns, mask, config.value_clip_range)
+    if policy_learns:
+        logprobs, values, _ = policy(episodes)
+    else:
+        logprobs, values = old, policy.values(episodes)
+    on_policy = policy_loss(logprobs, old, advantages, mask, config.clip_range)
+    on_value = value_loss(values, old_values, returns, mask, config.value_clip_range)
     ((on_policy.total + config.value_coeff * on_value.total) / tokens).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        change = torch.where(mask, outputs.logprobs - old, 0.0)
-        stats.tokens += int(mask.sum())
-        stats.policy_loss += float(on_policy.total)
-        stats.value_loss += float(on_value.total)
-        stats.approx_kl += float((change.exp() - 1 - change).sum())
-        stats.clipped += float(on_policy.clipped)
-        stats.value_clipped += float(on_value.clipped)
+        change = torch.where(mask, logprobs - old, 0.0)
+        approx_kl = (change.exp() - 1 - change).sum()
+        sums = (mask.sum(), on_policy.total, on_value.total, approx_kl, on_policy.clipped, on_value.clipped)
+        return torch.stack([value.detach().double() for value in sums])

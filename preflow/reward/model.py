@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from preflow.chat import encode_prompt, last_user_turn
 from preflow.errors import PreflowError
-from preflow.models import device, load_backbone, load_tokenizer, preferred_dtype
+from preflow.models import autocast, device, load_backbone, load_tokenizer
 from preflow.rows import PromptText
 from preflow.writing import written_beside
 
@@ -60,7 +60,7 @@ class RewardModel(nn.Module):
 
     def forward(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
         """`[B]` raw rewards, float32."""
-        with torch.autocast(device().type, preferred_dtype(), enabled=preferred_dtype() != torch.float32):
+        with autocast():
             if self.kind == "encoder":
                 return self._from_embeddings([last_user_turn(prompt) for prompt in prompts], responses)
             return self._from_last_token(prompts, responses)

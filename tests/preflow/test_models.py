@@ -22,6 +22,7 @@ from preflow.models import (
     model_digest,
     resolve_model,
 )
+from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
 from tests.tiny import save_policy
 
@@ -36,7 +37,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def changed_adapter(reference: str, folder: Path) -> Policy:
     """Puts an adapter that changes something on a model, and saves it."""
-    policy = Policy(reference, lora_rank=2, lora_layers=0, temperature=1.0)
+    policy = Policy(reference, PPOConfig(lora_rank=2, lora_layers=0))
     generator = torch.Generator().manual_seed(5)
     for name, parameter in policy.model.named_parameters():
         if "lora_B" in name:

@@ -11,6 +11,7 @@ import torch
 from preflow.errors import PreflowError
 from preflow.evaluation import evaluate
 from preflow.models import load_tokenizer
+from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
 from preflow.reward.model import RewardModel
 from preflow.rows import Evaluation, Preference, read_rows, write_rows
@@ -28,7 +29,7 @@ def save(policy_folder: Path, tmp_path: Path) -> Callable[[float], Path]:
 
     def run(size: float) -> Path:
         torch.manual_seed(0)
-        policy = Policy(str(policy_folder), lora_rank=2, lora_layers=0, temperature=1.0)
+        policy = Policy(str(policy_folder), PPOConfig(lora_rank=2, lora_layers=0))
         for name, parameter in policy.model.named_parameters():
             if "lora_B" in name:
                 parameter.data.add_(size * torch.randn(parameter.shape))

@@ -1,6 +1,8 @@
 """A tiny policy with adapters, and what it needs to be rolled out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,18 @@ from preflow.generation.sampler import Samples, sample
 from preflow.identity import prompt_id
 from preflow.models import load_tokenizer
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.policy import Episodes, Policy
+from preflow.ppo.critic import Critic
+from preflow.ppo.episodes import Episodes
+from preflow.ppo.policy import Policy
+from preflow.ppo.reward_sources import Source, _by_reward_model
+from preflow.ppo.rewards import RewardStatistics
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from tests.tiny import questions
 
 CONFIG = PPOConfig(
-    train_steps=1, batch_size=8, samples_per_prompt=1, epochs=1, minibatches=1, microbatch_size=4, lora_rank=4,
+    train_steps=1, batch_size=8, samples_per_prompt=1, epochs=1, minibatches=1, microbatch_tokens=256, lora_rank=4,
     lora_layers=0, target_sequence_length=10, learning_rate=1e-2, temperature=1.0, kl_coeff=0.05, gae_lambda=0.95,
 )  # fmt: skip
 
@@ -53,11 +59,13 @@ def tokenizer(policy_folder: Path) -> Any:
 
 @pytest.fixture
 def make_policy(policy_folder: Path) -> Callable[..., Policy]:
-    """Makes a policy; its adapters and value head have learnt something unless `fresh`."""
+    """Makes a policy; its trained weights and value head have learnt something unless `fresh`."""
 
-    def make(*, fresh: bool = False, folder: Path = policy_folder, lora_layers: int = 0, heat: float = 1.0) -> Policy:
+    def make(
+        *, fresh: bool = False, folder: Path = policy_folder, critic: Critic | None = None, **settings: Any
+    ) -> Policy:
         torch.manual_seed(0)
-        policy = Policy(str(folder), lora_rank=4, lora_layers=lora_layers, temperature=heat)
+        policy = Policy(str(folder), replace(CONFIG, **settings), critic)
         if not fresh:
             nudge(policy)
         return policy
@@ -66,11 +74,13 @@ def make_policy(policy_folder: Path) -> Callable[..., Policy]:
 
 
 def nudge(policy: Policy, size: float = 0.1) -> None:
-    """Changes adapters and value head, so that policy and reference differ."""
+    """Changes what is trained, so that policy and reference differ."""
     generator = torch.Generator().manual_seed(1)
+    adapted = any("lora_B" in name for name, _ in policy.named_parameters())
     for name, parameter in policy.named_parameters():
-        if "lora_B" in name or "value_head.weight" in name:
-            parameter.data.add_(size * torch.randn(parameter.shape, generator=generator))
+        if parameter.requires_grad and ("lora_B" in name or "value_head.weight" in name or not adapted):
+            scale = size if adapted or "value_head" in name else 0.1 * size
+            parameter.data.add_(scale * torch.randn(parameter.shape, generator=generator))
 
 
 @pytest.fixture
@@ -85,11 +95,21 @@ def prompts() -> list[Prompt]:
 def roll(policy_folder: Path, tokenizer: Any, prompts: list[Prompt], config: PPOConfig) -> Callable[..., Rollout]:
     """Rolls a policy out on the prompts."""
 
-    def run(policy: Policy, judge: Any = None, settings: PPOConfig = config, folder: Path = policy_folder) -> Rollout:
+    def run(
+        policy: Policy,
+        judge: Any = None,
+        settings: PPOConfig = config,
+        folder: Path = policy_folder,
+        sources: dict[str, Source] | None = None,
+    ) -> Rollout:
         sampler = SamplingCopy(str(folder), policy)
         sampler.follow()
         generator = torch.Generator().manual_seed(2)
-        return collect(prompts, policy, sampler.model, tokenizer, judge or Letters(), settings, generator)
+        sources = sources or {"reward_model": Source(1.0, partial(_by_reward_model, judge or Letters()))}
+        return collect(
+            prompts, policy, sampler.model, tokenizer, sources, settings, generator,
+            kl_coeff=settings.kl_coeff, statistics=RewardStatistics(),
+        )  # fmt: skip
 
     return run
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from preflow.ppo.kl import k1, k3
+from preflow.ppo.kl import adapted, k1, k3
 
 
 def test_by_hand() -> None:
@@ -23,3 +23,15 @@ def test_both_expect_the_divergence_and_k3_varies_less() -> None:
     first, third = k1(policy.log(), reference.log()), k3(policy.log(), reference.log())
     assert bool((third >= 0).all())
     assert float((policy * (third - known) ** 2).sum()) < float((policy * (first - known) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("kl", "expected"),
+    [(6.0, 0.1), (6.6, 0.1 * 1.001), (60.0, 0.1 * 1.002), (0.0, 0.1 * 0.998)],  # errors of 0, 0.1, and cut at 0.2
+)
+def test_the_coefficient_goes_where_the_divergence_asks_it_to(kl: float, expected: float) -> None:
+    assert adapted(0.1, kl, target=6.0, episodes=100, horizon=10_000) == pytest.approx(expected)
+
+
+def test_without_a_target_the_coefficient_stays() -> None:
+    assert adapted(0.1, 60.0, target=0.0, episodes=100, horizon=10_000) == 0.1

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from preflow.models import load_causal_lm
-from preflow.ppo.policy import Episodes, Policy
+from preflow.ppo.episodes import Episodes
+from preflow.ppo.policy import Policy
 from preflow.ppo.rollout import Rollout
 from preflow.ppo.trunk import Trunk
 from tests.tiny import save_policy
@@ -34,7 +35,7 @@ def assert_rows(found: torch.Tensor, expected: list[torch.Tensor]) -> None:
 def test_log_probabilities_are_those_of_a_plain_forward(
     make_policy: MakePolicy, roll: Roll, by_row: ByRow, heat: float
 ) -> None:
-    policy = make_policy(heat=heat)
+    policy = make_policy(temperature=heat)
     rollout = roll(policy)
     lengths = rollout.episodes.response_mask.sum(1)
     assert len(set(lengths.tolist())) > 2, "responses of unequal length"
@@ -100,7 +101,7 @@ def test_only_the_upper_layers_learn(make_policy: MakePolicy, deep_folder: Path)
         policy = make_policy(folder=deep_folder, lora_layers=lora_layers)
         names = [name for name, parameter in policy.model.named_parameters() if parameter.requires_grad]
         assert all("lora_" in name for name in names)
-        assert len(list(policy.adapter_parameters())) == len(names)
+        assert len(list(policy.policy_parameters())) == len(names)
         return {int(name.partition(".layers.")[2].partition(".")[0]) for name in names}
 
     assert trained(1) == {2}

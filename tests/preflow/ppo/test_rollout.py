@@ -10,9 +10,10 @@ import torch
 from preflow.generation.sampler import decode
 from preflow.ppo.advantages import gae
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.episodes import microbatches
 from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Policy
-from preflow.ppo.rollout import Rollout, microbatches
+from preflow.ppo.rollout import Rollout
 from preflow.rows import Prompt
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -59,7 +60,7 @@ def test_scores_become_advantages(
         config, kl_coeff=0.3, missing_eos_penalty=0.7, gamma=0.9, gae_lambda=0.8, samples_per_prompt=samples_per_prompt
     )
     rollout = roll(make_policy(), letters(scores=scores), settings)
-    mask = rollout.episodes.response_mask
+    mask = rollout.mask
     assert rollout.scores.tolist() == scores
     rewards = torch.where(mask, -0.3 * (rollout.logprobs - rollout.reference), 0.0)
     final = [score - (0.0 if stopped else 0.7) for score, stopped in zip(scores, rollout.stopped, strict=True)]
@@ -114,9 +115,9 @@ def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy,
 
 def test_a_rollout_does_not_depend_on_the_microbatch(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
     policy = make_policy()
-    whole = roll(policy, settings=replace(config, microbatch_size=8))
+    whole = roll(policy, settings=replace(config, microbatch_tokens=4096))
     for size in (1, 3):
-        found = roll(policy, settings=replace(config, microbatch_size=size))
+        found = roll(policy, settings=replace(config, microbatch_tokens=size))
         assert torch.equal(found.episodes.ids, whole.episodes.ids)
         for name in ("logprobs", "reference", "values", "entropy", "advantages", "returns"):
             torch.testing.assert_close(getattr(found, name), getattr(whole, name), atol=1e-4, rtol=1e-4)

@@ -74,7 +74,9 @@ def test_the_policy_and_its_log_are_written(
         "update", "episodes", "seconds", "reward_mean", "reward_std", "kl", "kl_k3", "entropy", "response_tokens_mean",
         "response_tokens_p95", "eos_rate", "policy_loss", "value_loss", "approx_kl", "clip_fraction",
         "value_clip_fraction", "explained_variance", "gradient_norm", "learning_rate", "kl_coeff", "skipped_steps",
-        "sampler_gap", "nonfinite_scores",
+        "sampler_gap", "nonfinite_scores", "seconds_sampling", "seconds_scoring", "seconds_evaluation",
+        "reward/reward_model", "reward_clipped", "reward_length_correlation", "length_binned_gain", "truncation_rate",
+        "distinct_3", "optimizer_steps", "left_out_steps",
     }  # fmt: skip
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-4), "the first episodes come from the reference"
@@ -100,9 +102,9 @@ def test_only_train_prompts_are_used_each_once_a_pass(
     batches: list[list[str]] = []
     collect = trainer.collect
 
-    def noted(prompts: Any, *arguments: Any) -> Any:
+    def noted(prompts: Any, *arguments: Any, **settings: Any) -> Any:
         batches.append([row.prompt_id for row in prompts])
-        return collect(prompts, *arguments)
+        return collect(prompts, *arguments, **settings)
 
     monkeypatch.setattr(trainer, "collect", noted)
     optimize(replace(config, train_steps=8, samples_per_prompt=times, epochs=1), letters())
@@ -127,11 +129,6 @@ def test_the_learning_rate_warms_up_in_the_first_update_and_falls_to_nothing(
     settings = replace(config, train_steps=4, epochs=2, minibatches=2, learning_rate=0.008)
     optimize(settings, letters())
     assert [row["learning_rate"] for row in log()] == pytest.approx([0.002, 0.008, 0.008 * 2 / 3, 0.008 / 3])
-    rates = [trainer._rate(step, settings) for step in range(17)]
-    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert rates[4:] == sorted(rates[4:], reverse=True)
-    assert rates[15] > rates[16] == 0.0
-    assert trainer._rate(0, replace(settings, train_steps=1)) == 0.25
 
 
 def test_the_same_seed_gives_the_same_run(
@@ -139,7 +136,7 @@ def test_the_same_seed_gives_the_same_run(
 ) -> None:
     def run(seed: int) -> list[dict[str, Any]]:
         optimize(replace(config, train_steps=2, seed=seed), letters())
-        return [{**row, "seconds": 0} for row in log()]
+        return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in log()]
 
     assert run(1) == run(1)
     assert run(1) != run(2)
@@ -170,7 +167,7 @@ def test_a_simple_reward_is_learnt(
     optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any, times: int
 ) -> None:
     settings = replace(
-        config, train_steps=20, batch_size=32, samples_per_prompt=times, epochs=2, minibatches=4, microbatch_size=8,
+        config, train_steps=20, batch_size=32, samples_per_prompt=times, epochs=2, minibatches=4, microbatch_tokens=512,
         learning_rate=2e-2, kl_coeff=0.02, missing_eos_penalty=0.0, target_sequence_length=8,
     )  # fmt: skip
     optimize(settings, letters("e"))

@@ -12,10 +12,9 @@ from preflow.ppo.config import PPOConfig
 from preflow.ppo.losses import policy_loss, value_loss
 from preflow.ppo.policy import Policy
 from preflow.ppo.rollout import Rollout
-from preflow.ppo.update import UpdateStats, update
+from preflow.ppo.update import UpdateStats, make_optimizers, update
 
-# A step left out at the very start makes PyTorch warn of a schedule that is ahead of its optimizer, as it should be.
-pytestmark = [pytest.mark.usefixtures("exact"), pytest.mark.filterwarnings("ignore:Detected call of")]
+pytestmark = pytest.mark.usefixtures("exact")
 MakePolicy = Callable[..., Policy]
 Roll = Callable[..., Rollout]
 
@@ -30,30 +29,27 @@ class Counted(torch.optim.SGD):
         return super().step(closure)
 
 
-def take(
-    policy: Policy, rollout: Rollout, config: PPOConfig, rate: float = 0.0
-) -> tuple[UpdateStats, Counted, torch.optim.lr_scheduler.LRScheduler]:
+def take(policy: Policy, rollout: Rollout, config: PPOConfig, rate: float = 0.0) -> tuple[UpdateStats, Counted]:
     optimizer = Counted([parameter for parameter in policy.parameters() if parameter.requires_grad], lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    stats = update(policy, optimizer, schedule, rollout, config, torch.Generator().manual_seed(0))
-    return stats, optimizer, schedule
+    optimizer.param_groups[0]["peak_lr"] = rate
+    stats = update(policy, [optimizer], rollout, config, torch.Generator().manual_seed(0), number=1)
+    return stats, optimizer
 
 
 def weights(policy: Policy) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in policy.parameters() if parameter.requires_grad]
 
 
-@pytest.mark.parametrize(("epochs", "minibatches", "microbatch"), [(1, 1, 8), (4, 1, 3), (2, 4, 1), (1, 8, 8)])
+@pytest.mark.parametrize(("epochs", "minibatches", "microbatch"), [(1, 1, 4096), (4, 1, 90), (4, 4, 1), (1, 8, 4096)])
 def test_steps_taken_are_those_planned(
     make_policy: MakePolicy, roll: Roll, config: PPOConfig, epochs: int, minibatches: int, microbatch: int
 ) -> None:
     policy = make_policy()
-    settings = replace(config, epochs=epochs, minibatches=minibatches, microbatch_size=microbatch)
+    settings = replace(config, epochs=epochs, minibatches=minibatches, microbatch_tokens=microbatch)
     rollout = roll(policy)
-    stats, optimizer, schedule = take(policy, rollout, settings)
+    stats, optimizer = take(policy, rollout, settings)
     assert optimizer.taken == stats.steps == settings.optimizer_steps == epochs * minibatches
-    assert schedule.last_epoch == epochs * minibatches
-    assert stats.skipped == 0
+    assert (stats.skipped, stats.left_out) == (0, 0)
     assert stats.tokens == epochs * int(rollout.episodes.response_mask.sum())
 
 
@@ -82,8 +78,8 @@ def test_loss_and_gradient_do_not_depend_on_the_microbatch(
     assert expected and any(bool(gradient.any()) for gradient in expected)
     norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in expected))
 
-    for size in (1, 2, 4, 8):
-        stats = take(policy, rollout, replace(free, microbatch_size=size))[0]
+    for size in (1, 90, 200, 4096):
+        stats = take(policy, rollout, replace(free, microbatch_tokens=size))[0]
         found = [parameter.grad for parameter in policy.parameters() if parameter.grad is not None]
         for gradient, by_hand in zip(found, expected, strict=True):
             torch.testing.assert_close(gradient, by_hand, atol=1e-5, rtol=1e-3)
@@ -98,7 +94,7 @@ def test_minibatches_weigh_tokens_alike(make_policy: MakePolicy, roll: Roll, con
     rollout = roll(policy)
     tokens = int(rollout.episodes.response_mask.sum())
     whole = take(policy, rollout, config)[0]
-    parts = take(policy, rollout, replace(config, minibatches=4, microbatch_size=1))[0]
+    parts = take(policy, rollout, replace(config, minibatches=4, microbatch_tokens=1))[0]
     assert whole.tokens == parts.tokens == tokens
     assert parts.policy_loss == pytest.approx(whole.policy_loss, abs=1e-3)
 
@@ -130,10 +126,43 @@ def test_a_step_whose_gradient_is_no_number_is_skipped_and_counted(
     before = weights(policy)
     rollout = roll(policy)
     rollout.advantages[:, 0] = advantage
-    stats, optimizer, schedule = take(policy, rollout, replace(config, minibatches=2, epochs=2), rate=1.0)
+    stats, optimizer = take(policy, rollout, replace(config, minibatches=2, epochs=2), rate=1.0)
     assert (stats.steps, stats.skipped, optimizer.taken) == (0, 4, 0)
-    assert schedule.last_epoch == 4
     assert stats.row()["skipped_steps"] == 4
     assert all(math.isfinite(value) for value in stats.row().values())
     for old, new in zip(before, weights(policy), strict=True):
         assert torch.equal(old, new)
+
+
+def test_passes_are_left_out_once_the_policy_has_moved_far_enough(
+    make_policy: MakePolicy, roll: Roll, config: PPOConfig
+) -> None:
+    policy = make_policy()
+    rollout = roll(policy)
+    settings = replace(config, epochs=4, minibatches=2)
+    stats, optimizer = take(policy, rollout, replace(settings, target_kl=1e-4), rate=0.1)
+    assert (stats.steps, stats.left_out, stats.skipped) == (2, 6, 0), "the second minibatch is far away"
+    assert optimizer.taken == 2
+    assert stats.approx_kl / stats.tokens > 1e-4
+    stats, _ = take(policy, roll(policy), replace(settings, target_kl=1e3), rate=1e-3)
+    assert (stats.steps, stats.left_out) == (8, 0)
+
+
+def test_while_the_critic_warms_up_the_policy_stays(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
+    policy = make_policy()
+    rollout = roll(policy)
+    before = {name: value.detach().clone() for name, value in policy.named_parameters() if value.requires_grad}
+    take(policy, rollout, replace(config, train_steps=2, critic_warmup_steps=1), rate=0.1)
+    changed = {name for name, value in policy.named_parameters() if name in before and not before[name].equal(value)}
+    assert changed == {"value_head.weight", "value_head.bias"}
+
+
+def test_rates_follow_the_planned_steps(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
+    policy = make_policy()
+    settings = replace(config, train_steps=3, epochs=2, minibatches=2, learning_rate=0.008, critic_learning_rate=0.08)
+    [optimizer] = make_optimizers(policy, settings)
+    seen: list[float] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append(optimizer.param_groups[0]["lr"]))
+    update(policy, [optimizer], roll(policy), settings, torch.Generator().manual_seed(0), number=2)
+    assert seen == pytest.approx([0.008 * rate for rate in (1.0, 7 / 8, 6 / 8, 5 / 8)])
+    assert optimizer.param_groups[1]["lr"] == pytest.approx(0.08 * 5 / 8)

@@ -1,0 +1,145 @@
+"""Everything that a run of PPO needs to go on where it was killed, as if nothing had happened.
+
+A checkpoint is a folder of safetensors and JSON. `latest.json` names the newest one and is written last, so that a
+checkpoint is either whole or not there, on a disk and in Cloud Storage alike.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from preflow.ppo.policy import Policy
+from preflow.ppo.rewards import RewardStatistics
+from preflow.uris import delete_folder, exists, fetch_folder, is_gcs, read_bytes, upload
+from preflow.writing import written_beside
+
+_WEIGHTS, _MOMENTS, _RANDOM, _STATE = "weights.safetensors", "moments.safetensors", "random.safetensors", "state.json"
+_LATEST = "latest.json"
+
+
+@dataclass
+class RunState:
+    """What a run knows besides weights and optimizers.
+
+    Attributes:
+        kl_coeff: Of the next update.
+        statistics: Of all scores so far.
+        queue: Places of the train prompts that are left of this pass.
+        log: The rows of the updates that are done.
+        first_lengths: Tokens of the first update's answers.
+        first_scores: Their scores.
+        stop_reason: Why the run ended before its last update, '' while it goes on.
+    """
+
+    kl_coeff: float
+    statistics: RewardStatistics = field(default_factory=RewardStatistics)
+    queue: list[int] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    first_lengths: list[float] = field(default_factory=list)
+    first_scores: list[float] = field(default_factory=list)
+    stop_reason: str = ""
+
+
+def save_checkpoint(
+    uri: str,
+    policy: Policy,
+    optimizers: Sequence[torch.optim.Optimizer],
+    generator: torch.Generator,
+    state: RunState,
+) -> None:
+    """Writes a checkpoint under a local path or gs:// URI, then removes the one before it.
+
+    Args:
+        uri: Folder of the checkpoints of one run.
+        policy: Whose trained weights are kept.
+        optimizers: Whose moments are kept.
+        generator: Whose state is kept.
+        state: Everything else.
+    """
+    before, name = _latest(uri), f"update-{len(state.log):05d}"
+    with _written(f"{uri}/{name}") as folder:
+        folder.mkdir()
+        save_file(_copied(_trained(policy)), folder / _WEIGHTS)
+        save_file(_copied(_moments(optimizers)), folder / _MOMENTS)
+        save_file({"generator": generator.get_state(), "torch": torch.get_rng_state()}, folder / _RANDOM)
+        (folder / _STATE).write_text(json.dumps(asdict(state)))
+    with _written(f"{uri}/{_LATEST}") as file:
+        file.write_text(json.dumps({"checkpoint": name}))
+    if before and before != name:
+        delete_folder(f"{uri}/{before}")
+
+
+def load_checkpoint(
+    uri: str, policy: Policy, optimizers: Sequence[torch.optim.Optimizer], generator: torch.Generator
+) -> RunState | None:
+    """Puts everything back as `save_checkpoint` found it. None where there is no checkpoint."""
+    name = _latest(uri)
+    if not name:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = fetch_folder(f"{uri}/{name}", Path(scratch))
+        kept = json.loads((folder / _STATE).read_text())
+        weights, moments, random = (load_file(folder / file) for file in (_WEIGHTS, _MOMENTS, _RANDOM))
+    with torch.no_grad():
+        for key, parameter in _trained(policy).items():
+            parameter.copy_(weights[key])
+    _put_moments(optimizers, moments)
+    generator.set_state(random["generator"])
+    torch.set_rng_state(random["torch"])
+    return RunState(**{**kept, "statistics": RewardStatistics(**kept["statistics"])})
+
+
+@contextmanager
+def _written(uri: str) -> Iterator[Path]:
+    """A local path to write a file or folder to, which then is at `uri` as a whole."""
+    if not is_gcs(uri):
+        with written_beside(Path(uri)) as beside:
+            yield beside
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch) / "new"
+        upload(Path(scratch) / "new", uri)
+
+
+def _latest(uri: str) -> str:
+    """The name of the newest checkpoint, '' where there is none."""
+    place = f"{uri}/{_LATEST}"
+    return str(json.loads(read_bytes(place))["checkpoint"]) if exists(place) else ""
+
+
+def _trained(policy: Policy) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+
+
+def _moments(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """AdamW's state by `optimizer.parameter.name`."""
+    return {
+        f"{number}.{parameter}.{name}": value
+        for number, optimizer in enumerate(optimizers)
+        for parameter, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def _put_moments(optimizers: Sequence[torch.optim.Optimizer], moments: Mapping[str, Tensor]) -> None:
+    for number, optimizer in enumerate(optimizers):
+        settings = optimizer.state_dict()
+        settings["state"] = {}
+        for key, value in moments.items():
+            place, parameter, name = key.split(".")
+            if int(place) == number:
+                settings["state"].setdefault(int(parameter), {})[name] = value
+        optimizer.load_state_dict(settings)
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, and each with memory of its own, as safetensors wants them."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

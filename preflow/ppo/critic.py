@@ -1,0 +1,45 @@
+"""A critic with weights of its own: it starts as the reward model and learns what is still to come."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preflow.errors import PreflowError
+from preflow.models import autocast, device
+from preflow.ppo.episodes import Episodes, place, run_transformer
+from preflow.reward.model import RewardModel
+
+
+class Critic(nn.Module):
+    """The backbone of a reward model with its head, zero point and scale included (arXiv:2403.17031, detail 12)."""
+
+    def __init__(self, reward_model: Path, tokenizer: Any) -> None:
+        """Takes over a reward model.
+
+        Args:
+            reward_model: Folder of a reward model on a causal language model.
+            tokenizer: Of the policy; the critic reads the same tokens.
+
+        Raises:
+            PreflowError: The reward model is an encoder, or reads other tokens.
+        """
+        super().__init__()
+        model = RewardModel.load(reward_model)
+        if model.kind != "causal" or model.tokenizer.get_vocab() != tokenizer.get_vocab():
+            why = "is an encoder" if model.kind != "causal" else "has another tokenizer than the policy"
+            raise PreflowError(f"critic: a separate one starts as the reward model, which {why}; set critic to shared")
+        self.backbone = model.backbone
+        self.head = model.head
+        with torch.no_grad():  # its raw rewards become scores
+            self.head.bias.sub_(model.zero_point).div_(model.scale)
+            self.head.weight.div_(model.scale)
+        self.to(device())
+
+    def forward(self, episodes: Episodes) -> Tensor:
+        """`[B, T]` float32 values before each token, 0 outside the response mask."""
+        with autocast():
+            states = run_transformer(self.backbone, episodes.attention, input_ids=episodes.ids)
+        before = states[:, episodes.prompt_mask.shape[1] - 1 : -1][episodes.response_mask]
+        return place(self.head(before.float()).squeeze(1).float(), episodes.response_mask)

@@ -1,0 +1,162 @@
+"""What PPO optimizes: any mix, by weight, of a reward model, classifiers, automated metrics and functions."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from preflow.chat import last_user_turn
+from preflow.errors import PreflowError
+from preflow.models import load_encoder, load_sequence_classifier, load_tokenizer
+from preflow.ppo.config import PPOConfig
+from preflow.reward.model import RewardModel
+from preflow.rows import Prompt
+from preflow.scoring.metric import Embed, ScoredText
+from preflow.scoring.registry import METRICS, check_names, remembering
+
+_FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
+_BATCH = 64
+
+
+class Answers(NamedTuple):
+    """B answers to be scored.
+
+    Attributes:
+        prompts: One an answer.
+        responses: Their texts.
+        stopped: Which ended by themselves.
+    """
+
+    prompts: Sequence[Prompt]
+    responses: Sequence[str]
+    stopped: Sequence[bool]
+
+
+Score = Callable[[Answers], Tensor]
+"""Answers to `[B]` float32 scores on the CPU."""
+
+
+class Source(NamedTuple):
+    """One part of the reward."""
+
+    weight: float
+    score: Score
+
+
+def load_rewards(
+    weights: Mapping[str, float], *, reward_model: Path | None, encoder: str, config: PPOConfig
+) -> dict[str, Source]:
+    """Loads the parts of a reward.
+
+    Args:
+        weights: By name of the part:
+            `reward_model`, the scores of `reward_model`, 0 for an answer as good as a reference;
+            `classifier:MODEL`, the logit of the positive class of a Hugging Face sequence classifier that reads the
+            response, with `#LABEL` behind it where there are more than two classes;
+            `scorer:METRIC`, an automated metric, between 0 and 1;
+            `function:MODULE:NAME`, a Python function that is called with `prompts` and `completions`, lists of equal
+            length, and returns a number for each.
+        reward_model: Folder of a reward model, for the part of that name.
+        encoder: Reference of the sentence encoder, for metrics.
+        config: Settings.
+
+    Raises:
+        PreflowError: A part does not exist or cannot be loaded, or has no zero point where a missing end is punished by
+            a score of its own.
+    """
+    if not weights:
+        raise PreflowError(f"reward_weights: no part is named; choose from {_FORMS}")
+    sources = {}
+    for name, weight in weights.items():
+        kind, _, rest = name.partition(":")
+        if config.missing_eos == "replace" and kind in ("classifier", "function"):
+            raise PreflowError(
+                f"missing_eos: a score cannot be replaced by {-config.missing_eos_penalty} where nobody knows what 0 "
+                f"means, as for '{name}'; set missing_eos to subtract"
+            )
+        sources[name] = Source(weight, _load(name, kind, rest, reward_model, encoder))
+    return sources
+
+
+def parts_of(sources: Mapping[str, Source], answers: Answers) -> dict[str, Tensor]:
+    """`[B]` float32 scores of each part, not weighted."""
+    return {name: source.score(answers).float() for name, source in sources.items()}
+
+
+def _load(name: str, kind: str, rest: str, reward_model: Path | None, encoder: str) -> Score:
+    if name == "reward_model":
+        if reward_model is None:
+            raise PreflowError("reward_weights: 'reward_model' is named, but no reward model is given")
+        return partial(_by_reward_model, RewardModel.load(reward_model))
+    if kind == "classifier" and rest:
+        reference, _, label = rest.partition("#")
+        model = load_sequence_classifier(reference)
+        return partial(_by_classifier, model, load_tokenizer(reference), _class(reference, model.config, label))
+    if kind == "scorer":
+        check_names([rest])
+        if not encoder:
+            raise PreflowError(f"encoder: none is given; '{name}' compares meanings, so give a sentence encoder")
+        return partial(_by_metric, rest, remembering(load_encoder(encoder)))
+    if kind == "function" and rest.count(":") == 1:
+        return partial(_by_function, name, _function(name, *rest.split(":")))
+    raise PreflowError(f"reward_weights: '{name}' is not known; the forms are {_FORMS}")
+
+
+def _by_reward_model(model: RewardModel, answers: Answers) -> Tensor:
+    return model.score([row.prompt for row in answers.prompts], answers.responses)
+
+
+@torch.no_grad()
+def _by_classifier(model: Any, tokenizer: Any, place: int, answers: Answers) -> Tensor:
+    limit = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512))
+    parts = []
+    for start in range(0, len(answers.responses), _BATCH):
+        texts = list(answers.responses[start : start + _BATCH])
+        batch = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        parts.append(model(**batch.to(model.device)).logits[:, place].float().cpu())
+    return torch.cat(parts)
+
+
+def _by_metric(name: str, embed: Embed, answers: Answers) -> Tensor:
+    texts = [
+        ScoredText(last_user_turn(prompt.prompt), response, stopped, prompt.reference)
+        for prompt, response, stopped in zip(*answers, strict=True)
+    ]
+    values = [score.value for score in METRICS[name].score(texts, embed)]
+    return torch.tensor([float("nan") if value is None else value for value in values])
+
+
+def _by_function(name: str, function: Callable[..., Sequence[float]], answers: Answers) -> Tensor:
+    prompts = [row.prompt for row in answers.prompts]
+    scores = torch.as_tensor(function(prompts=prompts, completions=list(answers.responses)), dtype=torch.float32)
+    if scores.shape != (len(prompts),):
+        raise PreflowError(
+            f"reward_weights: '{name}' gave scores of shape {tuple(scores.shape)}, not ({len(prompts)},)"
+        )
+    return scores
+
+
+def _class(reference: str, config: Any, label: str) -> int:
+    """The place of the logit to read: the named class, or the positive one of two, or the only one."""
+    names = {str(name): int(place) for place, name in config.id2label.items()}
+    if label:
+        if label not in names:
+            raise PreflowError(f"reward_weights: '{reference}' has no class '{label}'; it has {', '.join(names)}")
+        return names[label]
+    if len(names) > 2:
+        raise PreflowError(
+            f"reward_weights: '{reference}' has {len(names)} classes; add #{next(iter(names))} or another"
+        )
+    return len(names) - 1
+
+
+def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise PreflowError(f"reward_weights: '{name}' cannot be loaded ({error}); install the module") from None
+    return function

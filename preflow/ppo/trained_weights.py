@@ -1,0 +1,95 @@
+"""Which weights of a causal language model PPO trains: adapters, the upper layers, or all of them.
+
+Frozen weights are in the dtype the device is fast in. Weights that are trained themselves are in float32: a step of PPO
+changes most of them by less than bfloat16 can hold.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from preflow.errors import PreflowError
+from preflow.models import load_causal_lm, preferred_dtype
+from preflow.ppo.config import PPOConfig
+
+
+def load_trained(reference: str, config: PPOConfig) -> Any:
+    """The model with everything frozen but what `config` says, and that as it was: adapters change nothing yet.
+
+    Raises:
+        PreflowError: Upper layers are to be trained of a model that has no list of layers.
+    """
+    if config.lora_rank:
+        return _with_adapters(reference, config)
+    model = load_causal_lm(reference, torch.float32)
+    model.requires_grad_(not config.top_layers)
+    if config.top_layers:
+        inner = getattr(model, model.base_model_prefix)
+        if not hasattr(inner, "layers") or not hasattr(inner, "norm"):
+            raise PreflowError(f"top_layers: {reference} does not name its layers as expected; set lora_rank instead")
+        upper = inner.layers[-config.top_layers :]
+        for part in (*inner.layers[: -config.top_layers], model.get_input_embeddings(), model.get_output_embeddings()):
+            part.to(preferred_dtype())
+        for part in (*upper, inner.norm):
+            part.requires_grad_(True)
+    return model
+
+
+def load_reference(reference: str, trained: Any, frozen_layers: int) -> Any:
+    """A frozen copy of the model as it was; it shares the layers and embeddings that are not trained.
+
+    It is in float32 too: rounded otherwise than the policy it would seem to differ from it at the start already.
+    """
+    copy = load_causal_lm(reference, torch.float32).requires_grad_(False)
+    if frozen_layers:
+        own, others = getattr(copy, copy.base_model_prefix), getattr(trained, trained.base_model_prefix)
+        for place in range(frozen_layers):
+            own.layers[place] = others.layers[place]
+        copy.set_input_embeddings(trained.get_input_embeddings())
+        copy.set_output_embeddings(trained.get_output_embeddings())
+    return copy
+
+
+def frozen_layers(model: Any, config: PPOConfig) -> int:
+    """How many of the lowest layers are never trained."""
+    trained = config.lora_layers if config.lora_rank else config.top_layers
+    return max(0, model.config.num_hidden_layers - trained) if trained else 0
+
+
+def base_of(model: Any) -> Any:
+    """The model of transformers, inside its adapters if it has some."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def _with_adapters(reference: str, config: PPOConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    base = load_causal_lm(reference)
+    base.config._name_or_path = reference  # what the adapter names as its base when it is saved
+    layers = base.config.num_hidden_layers
+    settings = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
+        lora_dropout=0.0,
+        target_modules=sorted(_linear_names(base)),
+        layers_to_transform=list(range(frozen_layers(base, config), layers)) if config.lora_layers else None,
+        task_type="CAUSAL_LM",
+    )
+    model: Any = get_peft_model(base, settings)
+    model.peft_config["default"].base_model_name_or_path = reference
+    for module in model.modules():
+        if hasattr(module, "lora_A"):
+            # Autocast rounds once; peft would go up to float32 and back.
+            module.cast_input_dtype_enabled = False
+    return model
+
+
+def _linear_names(model: Any) -> set[str]:
+    """The names that linear layers have inside a transformer layer."""
+    head = model.get_output_embeddings()
+    return {
+        name.rpartition(".")[2]
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and layer is not head
+    }

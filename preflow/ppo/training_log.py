@@ -1,0 +1,107 @@
+"""The row that the training log gets for each update."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.kl import k3
+from preflow.ppo.masked import masked_mean
+from preflow.ppo.rollout import Rollout
+from preflow.ppo.update import UpdateStats
+
+_LENGTH_BINS = 4
+
+
+class LengthsAndScores(NamedTuple):
+    """How long answers were, in tokens, and what they scored, one of each an episode."""
+
+    lengths: list[float]
+    scores: list[float]
+
+
+def log_row(
+    number: int,
+    rollout: Rollout,
+    stats: UpdateStats,
+    config: PPOConfig,
+    *,
+    kl_coeff: float,
+    first: LengthsAndScores,
+    seconds: float,
+) -> dict[str, Any]:
+    """What is worth watching of an update, in numbers.
+
+    Args:
+        number: Which update of the run, from 1.
+        rollout: Its episodes.
+        stats: What became of them.
+        config: Settings.
+        kl_coeff: Of this update.
+        first: The episodes of the first update, which the model sampled as it was.
+        seconds: Since the run began.
+    """
+    mask = rollout.mask
+    lengths = mask.sum(1).float()
+    returns, values = rollout.returns[mask], rollout.values[mask]
+    unexplained = (returns - values).var(correction=0) / returns.var(correction=0).clamp(min=1e-8)
+    stopped = float(rollout.stopped.float().mean())
+    return {
+        "update": number,
+        "episodes": number * config.batch_size,
+        "seconds": round(seconds, 2),
+        **{f"seconds_{phase}": round(spent, 2) for phase, spent in rollout.seconds.items()},
+        "reward_mean": float(rollout.scores.mean()),
+        "reward_std": float(rollout.scores.std(correction=0)),
+        **{f"reward/{name}": mean for name, mean in rollout.parts.items()},
+        "reward_clipped": rollout.clipped_scores,
+        "reward_length_correlation": correlation(lengths, rollout.scores),
+        "length_binned_gain": length_binned_gain(LengthsAndScores(lengths.tolist(), rollout.scores.tolist()), first),
+        "kl": rollout.kl,
+        "kl_k3": float((k3(rollout.logprobs, rollout.reference) * mask).sum(1).mean()),
+        "entropy": float(masked_mean(rollout.entropy, mask)),
+        "response_tokens_mean": float(lengths.mean()),
+        "response_tokens_p95": float(lengths.quantile(0.95)),
+        "eos_rate": stopped,
+        "truncation_rate": 1 - stopped,
+        "distinct_3": float(rollout.distinct.mean()),
+        "explained_variance": float(1 - unexplained),
+        "sampler_gap": rollout.sampler_gap,
+        "nonfinite_scores": rollout.nonfinite_scores,
+        "learning_rate": config.learning_rate * config.rate((number - 1) * config.steps_per_update),
+        "kl_coeff": kl_coeff,
+        **stats.row(),
+    }
+
+
+def correlation(first: Tensor, second: Tensor) -> float:
+    """Pearson's correlation of two `[B]` tensors, 0 where one of them does not vary."""
+    both = torch.stack([first.float(), second.float()])
+    both = both - both.mean(1, keepdim=True)
+    spread = both.norm(dim=1).prod()
+    return float(both.prod(0).sum() / spread) if spread > 0 else 0.0
+
+
+def length_binned_gain(now: LengthsAndScores, before: LengthsAndScores) -> float:
+    """How much higher scores are than before among answers of like length (arXiv:2310.03716, section 3).
+
+    Lengths are cut into bins at the quartiles of `before`. The gain of a bin is the difference of mean scores; bins
+    weigh by their answers now, and those that were empty before are left out. A gain that is there overall but not
+    within bins is a gain in length.
+    """
+    edges = torch.tensor(before.lengths, dtype=torch.float32).quantile(torch.linspace(0, 1, _LENGTH_BINS + 1)[1:-1])
+    bins_now, bins_before = (
+        torch.bucketize(torch.tensor(one.lengths, dtype=torch.float32), edges) for one in (now, before)
+    )
+    scores_now, scores_before = (
+        torch.tensor(now.scores, dtype=torch.float32),
+        torch.tensor(before.scores, dtype=torch.float32),
+    )
+    total, count = 0.0, 0
+    for number in range(_LENGTH_BINS):
+        here, then = scores_now[bins_now == number], scores_before[bins_before == number]
+        if len(here) and len(then):
+            total += len(here) * float(here.mean() - then.mean())
+            count += len(here)
+    return total / count if count else 0.0

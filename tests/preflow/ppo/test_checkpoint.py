@@ -1,0 +1,189 @@
+"""A run that is killed goes on and ends as if it had not been."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from preflow.ppo import trainer
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.trainer import optimize_policy
+from preflow.reward.model import RewardModel
+
+pytestmark = pytest.mark.usefixtures("exact")
+Optimize = Callable[..., dict[str, Any]]
+KINDS: dict[str, dict[str, Any]] = {
+    "adapters": {"normalize_reward": True, "kl_target": 0.5, "kl_horizon": 50},
+    "everything, with a critic of its own": {"lora_rank": 0, "critic": "separate", "critic_warmup_steps": 1},
+}
+# A run in a process of its own, slow enough to be killed between its updates.
+_SLOW = """
+import sys, time
+from pathlib import Path
+import torch
+from preflow.ppo import PPOConfig, optimize_policy, trainer
+
+torch.cuda.is_available = torch.cpu._is_avx512_bf16_supported = torch.cpu._is_amx_tile_supported = lambda: False
+torch.set_num_threads(int(sys.argv.pop()))
+collect = trainer.collect
+def slow(*arguments, **settings):
+    time.sleep(0.2)
+    return collect(*arguments, **settings)
+trainer.collect = slow
+prompts, model, reward_model, folder, config = sys.argv[1:]
+optimize_policy(
+    prompts=Path(prompts), model=model, reward_model=Path(reward_model), output=Path(folder) / "tuned",
+    training_log=Path(folder) / "log.jsonl", config=eval(config), checkpoints=folder + "/checkpoints",
+)
+"""
+
+
+class Killed(Exception):
+    """Stands for a kill at some update."""
+
+
+@pytest.fixture
+def config(config: PPOConfig) -> PPOConfig:
+    return replace(config, train_steps=5, epochs=2, minibatches=2, samples_per_prompt=2)
+
+
+@pytest.fixture
+def reward_folder(policy_folder: Path, tmp_path: Path) -> Path:
+    model = RewardModel(str(policy_folder), max_length=200)
+    model.head.weight.data.normal_(generator=torch.Generator().manual_seed(3))
+    model.save(tmp_path / "reward")
+    return tmp_path / "reward"
+
+
+@pytest.fixture
+def optimize(
+    policy_folder: Path, reward_folder: Path, prompt_file: Callable[..., Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Optimize:  # fmt: skip
+    """Runs PPO into a folder of that name, killed in that update."""
+    prompts = prompt_file(20)
+    collect = trainer.collect
+
+    def run(config: PPOConfig, name: str, killed_in: int = 0, checkpoints: str = "checkpoints") -> dict[str, Any]:
+        updates = 0
+
+        def counted(*arguments: Any, **settings: Any) -> Any:
+            nonlocal updates
+            updates += 1
+            if updates == killed_in:
+                raise Killed
+            return collect(*arguments, **settings)
+
+        monkeypatch.setattr(trainer, "collect", counted)
+        folder = tmp_path / name
+        return optimize_policy(
+            prompts=prompts, model=str(policy_folder), reward_model=reward_folder, output=folder / "tuned",
+            training_log=folder / "log.jsonl", config=config,
+            checkpoints=str(folder / checkpoints) if checkpoints else "",
+        )  # fmt: skip
+
+    return run
+
+
+def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """The weights and the log of a run, but for how long it took."""
+    [weights] = (folder / "tuned").glob("*.safetensors")
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return load_file(weights), [{key: row[key] for key in row if not key.startswith("seconds")} for row in rows]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    weights, log = outcome(one)
+    other_weights, other_log = outcome(other)
+    assert weights.keys() == other_weights.keys()
+    assert all(torch.equal(weights[name], other_weights[name]) for name in weights)
+    assert log == other_log
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("killed_in", [[1], [4], [2, 3]])
+def test_a_run_goes_on_bit_by_bit(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, kind: str, killed_in: list[int]
+) -> None:
+    settings = replace(config, **KINDS[kind])
+    whole = optimize(settings, "whole", checkpoints="")
+    for update in killed_in:
+        with pytest.raises(Killed):
+            optimize(settings, "killed", killed_in=update)
+    again = optimize(settings, "killed")
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+    assert {key: again[key] for key in again if "seconds" not in key} == {
+        key: whole[key] for key in whole if "seconds" not in key
+    }
+    assert not list((tmp_path / "killed/checkpoints").iterdir()), "a run that is done leaves nothing"
+
+
+def test_a_killed_process_goes_on_bit_by_bit(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, policy_folder: Path, reward_folder: Path
+) -> None:
+    optimize(config, "whole", checkpoints="")
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    (tmp_path / "slow.py").write_text(_SLOW)
+    arguments = [
+        tmp_path / "prompts.jsonl",
+        policy_folder,
+        reward_folder,
+        folder,
+        repr(config),
+        torch.get_num_threads(),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "slow.py", *map(str, arguments)], env=environment, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((folder / "checkpoints").glob("*/latest.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "tuned").exists()
+    optimize(config, "killed")
+    assert_same(tmp_path / "whole", folder)
+
+
+def test_one_checkpoint_is_kept(optimize: Optimize, config: PPOConfig, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        optimize(config, "run", killed_in=4)
+    [place] = (tmp_path / "run/checkpoints").iterdir()
+    assert sorted(path.name for path in place.iterdir()) == ["latest.json", "update-00003"]
+
+
+def test_why_a_run_stopped_is_kept(optimize: Optimize, config: PPOConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(config, reward_threshold=-1e9)
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(trainer, "_write", killed)
+        optimize(settings, "run")
+    summary = optimize(settings, "run", killed_in=1)
+    assert summary["stop_reason"].endswith("reached reward_threshold -1e+09")
+    assert (summary["optimizer_steps"], summary["left_out_steps"], summary["planned_steps"]) == (0, 20, 20)
+
+
+def test_a_run_with_other_settings_begins_anew(optimize: Optimize, config: PPOConfig, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        optimize(config, "run", killed_in=4)
+    other = replace(config, kl_coeff=0.1)
+    optimize(other, "run")
+    optimize(other, "whole", checkpoints="")
+    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert len(list((tmp_path / "run/checkpoints").iterdir())) == 1, "the other run's is still there"

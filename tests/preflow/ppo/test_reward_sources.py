@@ -1,0 +1,174 @@
+"""Rewards of every kind, and what cannot be mixed."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from preflow.errors import PreflowError
+from preflow.models import load_tokenizer
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_sources import Answers, Score, load_rewards, parts_of
+from preflow.ppo.rollout import Rollout
+from preflow.reward.model import RewardModel
+from preflow.rows import Prompt
+
+pytestmark = pytest.mark.usefixtures("exact")
+CONFIG = PPOConfig()
+
+
+@pytest.fixture
+def answers(prompts: list[Prompt]) -> Answers:
+    return Answers(
+        prompts[:3], ["It is good.", "water falls and water falls and water falls", "no"], [True, False, True]
+    )
+
+
+@pytest.fixture
+def load(encoder_folder: Path) -> Callable[..., Score]:
+    """Loads a reward of one part."""
+
+    def run(name: str, reward_model: Path | None = None, config: PPOConfig = CONFIG) -> Score:
+        sources = load_rewards({name: 1.0}, reward_model=reward_model, encoder=str(encoder_folder), config=config)
+        return sources[name].score
+
+    return run
+
+
+@pytest.fixture
+def classifier(encoder_folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Saves a classifier with so many classes."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    def save(*labels: str) -> Path:
+        config = BertConfig.from_pretrained(encoder_folder)
+        config.id2label, config.label2id = dict(enumerate(labels)), {name: number for number, name in enumerate(labels)}
+        torch.manual_seed(4)
+        BertForSequenceClassification(config).save_pretrained(tmp_path / "classifier")
+        load_tokenizer(str(encoder_folder)).save_pretrained(tmp_path / "classifier")
+        return tmp_path / "classifier"
+
+    return save
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of a user."""
+    made = ModuleType("a_users_module")
+    monkeypatch.setitem(sys.modules, "a_users_module", made)
+    return made
+
+
+def test_a_reward_model_scores_with_its_zero_point(
+    load: Callable[..., Score], answers: Answers, encoder_folder: Path, tmp_path: Path
+) -> None:
+    model = RewardModel(str(encoder_folder), max_length=64)
+    model.zero_point, model.scale = 3.0, 2.0
+    model.save(tmp_path / "reward")
+    raw = RewardModel(str(encoder_folder), max_length=64)
+    expected = (raw.score([row.prompt for row in answers.prompts], answers.responses) - 3.0) / 2.0
+    torch.testing.assert_close(load("reward_model", tmp_path / "reward")(answers), expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "label", "place"),
+    [(["bad", "good"], "", 1), (["one"], "", 0), (["a", "b", "c"], "#b", 1), (["bad", "good"], "#bad", 0)],
+)
+def test_a_classifier_gives_the_logit_of_its_positive_class(
+    load: Callable[..., Score],
+    answers: Answers,
+    classifier: Callable[..., Path],
+    labels: list[str],
+    label: str,
+    place: int,
+) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    folder = classifier(*labels)
+    found = load(f"classifier:{folder}{label}")(answers)
+    plain: Any = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = load_tokenizer(str(folder))
+    for row, text in enumerate(answers.responses):
+        with torch.no_grad():
+            logits = plain(**tokenizer(text, return_tensors="pt")).logits[0]
+        assert float(found[row]) == pytest.approx(float(logits[place]), abs=1e-4)
+
+
+def test_a_classifier_of_many_classes_asks_which(load: Callable[..., Score], classifier: Callable[..., Path]) -> None:
+    folder = classifier("a", "b", "c")
+    with pytest.raises(PreflowError, match="has 3 classes; add #a or another"):
+        load(f"classifier:{folder}")
+    with pytest.raises(PreflowError, match="has no class 'd'; it has a, b, c"):
+        load(f"classifier:{folder}#d")
+
+
+def test_a_metric_scores_and_is_no_number_where_it_has_nothing_to_say(
+    load: Callable[..., Score], answers: Answers
+) -> None:
+    assert load("scorer:ended_properly")(answers).tolist() == [1.0, 0.0, 1.0]
+    assert load("scorer:repetition")(answers).tolist() == pytest.approx([1.0, 0.5, 1.0])  # three of six runs
+    assert load("scorer:reference_similarity")(answers).isnan().all(), "the prompts have no references"
+
+
+def test_a_users_function_gets_prompts_and_completions(
+    load: Callable[..., Score], answers: Answers, module: ModuleType
+) -> None:
+    def lengths(prompts: list[Any], completions: list[str]) -> list[int]:
+        assert prompts == [row.prompt for row in answers.prompts]
+        return [len(completion) for completion in completions]
+
+    module.lengths = lengths  # type: ignore[attr-defined]
+    assert load("function:a_users_module:lengths")(answers).tolist() == [len(text) for text in answers.responses]
+    module.one = lambda **_: [1.0]  # type: ignore[attr-defined]
+    with pytest.raises(PreflowError, match=r"gave scores of shape \(1,\), not \(3,\)"):
+        load("function:a_users_module:one")(answers)
+
+
+def test_parts_are_weighed_and_logged_one_by_one(
+    answers: Answers, module: ModuleType, make_policy: Callable[..., Any], roll: Callable[..., Rollout]
+) -> None:
+    module.ones = lambda prompts, completions: [1.0] * len(prompts)  # type: ignore[attr-defined]
+    module.count = lambda prompts, completions: list(range(len(prompts)))  # type: ignore[attr-defined]
+    weights = {"function:a_users_module:ones": 2.0, "function:a_users_module:count": -0.5}
+    sources = load_rewards(weights, reward_model=None, encoder="", config=CONFIG)
+    parts = parts_of(sources, answers)
+    assert {name: part.tolist() for name, part in parts.items()} == {
+        "function:a_users_module:ones": [1.0, 1.0, 1.0], "function:a_users_module:count": [0.0, 1.0, 2.0]
+    }  # fmt: skip
+    rollout = roll(make_policy(), sources=sources)
+    assert rollout.scores.tolist() == [2.0 - 0.5 * row for row in range(8)]
+    assert rollout.parts == {"function:a_users_module:ones": 1.0, "function:a_users_module:count": 3.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("reward_modle", "reward_weights: 'reward_modle' is not known; the forms are reward_model, classifier:MODEL"),
+        ("reward_model", "reward_weights: 'reward_model' is named, but no reward model is given"),
+        ("scorer:beauty", "metric 'beauty' is not known"),
+        ("function:nowhere", "is not known; the forms are"),
+        ("function:no_such_module:f", "cannot be loaded .No module named 'no_such_module'.; install the module"),
+        ("function:json:no_such_function", "cannot be loaded"),
+        ("classifier:", "is not known"),
+    ],
+)
+def test_refused(load: Callable[..., Score], name: str, message: str) -> None:
+    with pytest.raises(PreflowError, match=message):
+        load(name)
+
+
+def test_a_score_without_a_zero_cannot_be_replaced(load: Callable[..., Score]) -> None:
+    replacing = replace(CONFIG, missing_eos="replace")
+    with pytest.raises(PreflowError, match="missing_eos: a score cannot be replaced by -0.1 .* set missing_eos to sub"):
+        load("function:json:dumps", config=replacing)
+    load("scorer:ended_properly", config=replacing)
+
+
+def test_a_reward_of_nothing_is_refused() -> None:
+    with pytest.raises(PreflowError, match="reward_weights: no part is named"):
+        load_rewards({}, reward_model=None, encoder="", config=CONFIG)
