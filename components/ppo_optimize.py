@@ -1,5 +1,7 @@
 """ppo-optimize: the policy learns from the reward model."""
 
+from typing import Any
+
 from kfp.dsl import Dataset, Input, Metrics, Model, Output, component
 
 from components.image import IMAGE
@@ -21,9 +23,14 @@ def ppo_optimize(
     kl_coeff: float,
     missing_eos_penalty: float,
     lora_rank: int,
+    ppo_options: dict[str, Any],
+    reward_weights: dict[str, float],
+    encoder: str,
+    encoder_digest: str,
     sampling_temperature: float,
     target_sequence_length: int,
     seed: int,
+    checkpoint_root: str,
     code_version: str,
     policy: Output[Model],
     training_log: Output[Dataset],
@@ -44,10 +51,15 @@ def ppo_optimize(
         learning_rate: Peak learning rate.
         kl_coeff: Weight of the divergence in the reward.
         missing_eos_penalty: Taken off the score of answers that hit the length limit.
-        lora_rank: Rank of the adapter.
+        lora_rank: Rank of the adapter; 0 trains the weights themselves.
+        ppo_options: Further settings of PPO, by their names in PPOConfig.
+        reward_weights: Weights of the parts of the reward.
+        encoder: The sentence encoder of metrics that are part of the reward.
+        encoder_digest: Digest of its files; only in the cache key.
         sampling_temperature: Sampling temperature of the episodes.
         target_sequence_length: Longest answer in tokens.
         seed: Seed of sampling and order.
+        checkpoint_root: Where a killed step finds what it had done; '' for nowhere.
         code_version: Digest of the library's sources; only in the cache key.
         policy: The tuned policy; its metadata hold the whole summary.
         training_log: One row per update.
@@ -55,7 +67,7 @@ def ppo_optimize(
     """
     from pathlib import Path
 
-    from preflow.ppo import PPOConfig, optimize_policy
+    from preflow.ppo import optimize_policy, ppo_config
 
     summary = optimize_policy(
         prompts=Path(prompts.path),
@@ -63,7 +75,11 @@ def ppo_optimize(
         reward_model=Path(reward_model.path),
         output=Path(policy.path),
         training_log=Path(training_log.path),
-        config=PPOConfig(
+        reward_weights=reward_weights,
+        encoder=encoder,
+        checkpoints=f"{checkpoint_root}/{code_version}" if checkpoint_root else "",
+        config=ppo_config(
+            ppo_options,
             train_steps=train_steps,
             batch_size=batch_size,
             samples_per_prompt=samples_per_prompt,

@@ -1,5 +1,7 @@
 """Defaults of the pipelines' parameters. The only place that has them."""
 
+from typing import Any
+
 PROMPT_DATASET = "packaged:prompts"
 PREFERENCE_DATASET = "packaged:example-feedback"
 LARGE_MODEL = "SmolLM2-135M-Instruct"
@@ -33,6 +35,8 @@ PPO_MINIBATCHES = 4
 KL_COEFF = 0.02
 MISSING_EOS_PENALTY = 0.1
 LORA_RANK = 16
+PPO_OPTIONS: dict[str, Any] = {}
+REWARD_WEIGHTS = {"reward_model": 1.0}
 
 EVAL_MAX_PROMPTS = 128
 EVAL_TEMPERATURE = 1.0

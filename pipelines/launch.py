@@ -54,6 +54,7 @@ def run_local(pipeline_yaml: Path, parameters: Mapping[str, Any], home: Path) ->
         resolved = _resolve(pipeline, settable, database)
         run = new_run_folder(home, pipeline.name, datetime.now().strftime("%Y%m%d-%H%M%S"))
         resolved["run_id"] = run.name
+        resolved["checkpoint_root"] = str(home / "checkpoints")
         _write_inputs(run, pipeline, settable)
         # Steps leave their unpacked program in the temporary folder; here it goes when the run ends.
         environment["TMPDIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="preflow-"))
@@ -175,7 +176,11 @@ def _write_outcome(
     state: RunState,
     run: Path,
 ) -> None:
-    own = {name: resolved[name] for name in RESOLVED if name in resolved and name not in ("run_id", "parameters")}
+    own = {
+        name: resolved[name]
+        for name in RESOLVED
+        if name in resolved and name not in ("run_id", "checkpoint_root", "parameters")
+    }
     for name, source in report_files(state).items():
         write_bytes(run / name, source.read_bytes())
     write_json(run / "manifest.json", manifest(pipeline.name, run.name, own, state))

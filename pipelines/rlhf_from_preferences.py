@@ -39,6 +39,8 @@ def rlhf_from_preferences(
     kl_coeff: float = defaults.KL_COEFF,
     missing_eos_penalty: float = defaults.MISSING_EOS_PENALTY,
     lora_rank: int = defaults.LORA_RANK,
+    ppo_options: dict[str, Any] = defaults.PPO_OPTIONS,
+    reward_weights: dict[str, float] = defaults.REWARD_WEIGHTS,
     eval_max_prompts: int = defaults.EVAL_MAX_PROMPTS,
     eval_temperature: float = defaults.EVAL_TEMPERATURE,
     min_win_rate: float = defaults.MIN_WIN_RATE,
@@ -48,6 +50,7 @@ def rlhf_from_preferences(
     code_version: str = "",
     digests: dict[str, str] = defaults.UNRESOLVED,
     run_id: str = "",
+    checkpoint_root: str = "",
     parameters: dict[str, Any] = defaults.UNRESOLVED,
 ):
     """Tunes a language model on given preferences: reward model, PPO, inference.
@@ -76,7 +79,9 @@ def rlhf_from_preferences(
         ppo_minibatches: minibatches per pass
         kl_coeff: weight of the divergence from the base in the reward
         missing_eos_penalty: taken off the score of answers that hit the length limit
-        lora_rank: rank of the policy's adapter
+        lora_rank: rank of the policy's adapter; 0 trains the weights themselves
+        ppo_options: further settings of PPO by name, such as {"lora_layers": 0, "kl_target": 6}
+        reward_weights: weights of the reward: reward_model, classifier:MODEL, scorer:METRIC or function:MODULE:NAME
         eval_max_prompts: test prompts that are answered at most
         eval_temperature: temperature of the evaluation's answers; 0 is greedy
         min_win_rate: what the lower end of the win rate must exceed for promotion
@@ -86,6 +91,7 @@ def rlhf_from_preferences(
         code_version: resolved by the launcher
         digests: resolved by the launcher
         run_id: resolved by the launcher
+        checkpoint_root: resolved by the launcher
         parameters: the ones above, resolved by the launcher for the record
     """
     valid = validate_inputs(
@@ -130,9 +136,14 @@ def rlhf_from_preferences(
         kl_coeff=kl_coeff,
         missing_eos_penalty=missing_eos_penalty,
         lora_rank=lora_rank,
+        ppo_options=ppo_options,
+        reward_weights=reward_weights,
+        encoder_reference=encoder_reference,
+        encoder_digest=valid.outputs["encoder_digest"],
         sampling_temperature=sampling_temperature,
         target_sequence_length=target_sequence_length,
         seed=seed,
+        checkpoint_root=checkpoint_root,
         code_version=code_version,
     ).set_display_name("Optimize")
     evaluated = evaluate(

@@ -9,7 +9,7 @@ import yaml
 
 from preflow.errors import PreflowError
 
-RESOLVED = ("code_version", "digests", "store_id", "feedback_watermark", "run_id", "parameters")
+RESOLVED = ("code_version", "digests", "store_id", "feedback_watermark", "run_id", "checkpoint_root", "parameters")
 """Parameters that the launcher fills in; nobody types them."""
 
 

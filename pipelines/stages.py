@@ -1,6 +1,6 @@
 """The stages as nested pipelines, so that a console shows the graph in groups: collect, learn, optimize, evaluate."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model
@@ -207,9 +207,14 @@ def optimize(
     kl_coeff: float,
     missing_eos_penalty: float,
     lora_rank: int,
+    ppo_options: dict[str, Any],
+    reward_weights: dict[str, float],
+    encoder_reference: str,
+    encoder_digest: str,
     sampling_temperature: float,
     target_sequence_length: int,
     seed: int,
+    checkpoint_root: str,
     code_version: str,
 ) -> Optimized:
     """Tunes the policy against the reward model."""
@@ -227,9 +232,14 @@ def optimize(
         kl_coeff=kl_coeff,
         missing_eos_penalty=missing_eos_penalty,
         lora_rank=lora_rank,
+        ppo_options=ppo_options,
+        reward_weights=reward_weights,
+        encoder=encoder_reference,
+        encoder_digest=encoder_digest,
         sampling_temperature=sampling_temperature,
         target_sequence_length=target_sequence_length,
         seed=seed,
+        checkpoint_root=checkpoint_root,
         code_version=code_version,
     ).set_display_name("Optimize policy (PPO)")
     return Optimized(policy=optimized.outputs["policy"], training_log=optimized.outputs["training_log"])

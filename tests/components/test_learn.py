@@ -71,7 +71,7 @@ def test_ppo_gets_its_config_and_the_policy_its_summary(library: Library, artifa
     seen: dict[str, Any] = {}
     library(
         "preflow.ppo",
-        PPOConfig=lambda **fields: SimpleNamespace(**fields),
+        ppo_config=lambda options, **fields: SimpleNamespace(**options, **fields),
         optimize_policy=lambda **given: seen.update(given) or {"kl": 2.0, "name": "m"},
     )
     policy, log, metrics = artifact(Model, "policy"), artifact(Dataset, "log"), artifact(Metrics, "metrics")
@@ -89,15 +89,23 @@ def test_ppo_gets_its_config_and_the_policy_its_summary(library: Library, artifa
         kl_coeff=0.05,
         missing_eos_penalty=0.3,
         lora_rank=16,
+        ppo_options={"lora_layers": 2},
+        reward_weights={"reward_model": 2.0},
+        encoder="e",
+        encoder_digest="d",
         sampling_temperature=1.0,
         target_sequence_length=28,
         seed=3,
+        checkpoint_root="gs://bucket/checkpoints",
         code_version="c",
         policy=policy,
         training_log=log,
         metrics=metrics,
     )
     assert (seen["config"].kl_coeff, seen["config"].missing_eos_penalty, seen["config"].seed) == (0.05, 0.3, 3)
+    assert seen["config"].lora_layers == 2
+    assert (seen["reward_weights"], seen["encoder"]) == ({"reward_model": 2.0}, "e")
+    assert seen["checkpoints"] == "gs://bucket/checkpoints/c"
     assert seen["output"] == Path(policy.path)
     assert policy.metadata == {"kl": 2.0, "name": "m"}
     assert metrics.metadata == {"ppo_kl": 2.0}

@@ -12,7 +12,7 @@ from pipelines.verbs import VERBS
 _CALLS = [
     ("validate_inputs", "preflow.inputs", "validate_inputs"),
     ("promote", "preflow.promotion", "decide_promotion"),
-    ("ppo_optimize", "preflow.ppo", "PPOConfig"),
+    ("ppo_optimize", "preflow.ppo", "ppo_config"),
     ("record_run", "preflow.store", "record_run"),
     *((command.replace("-", "_"), module, function) for command, (module, function, _) in VERBS.items()),
 ]

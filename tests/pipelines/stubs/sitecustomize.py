@@ -5,7 +5,6 @@ The store, the rows and everything around the verbs are real. Each verb does the
 
 import sys
 import types
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,21 +85,16 @@ def train_reward_model(*, output: Path, **_: Any) -> dict[str, Any]:
     return {"accuracy": 0.75, "baseline_longer": 0.625, "roc": roc, "confusion": [[3, 1], [1, 3]]}
 
 
-@dataclass(frozen=True)
-class PPOConfig:
+def ppo_config(options: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """Takes whatever the component passes."""
-
-    settings: dict[str, Any]
-
-    def __init__(self, **settings: Any) -> None:
-        object.__setattr__(self, "settings", settings)
+    return {**options, **settings}
 
 
-def optimize_policy(*, output: Path, training_log: Path, config: PPOConfig, **_: Any) -> dict[str, Any]:
+def optimize_policy(*, output: Path, training_log: Path, config: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Optimizes nothing."""
     output.mkdir()
     training_log.write_text("{}\n")
-    return {"updates": 8, "kl_coeff": config.settings["kl_coeff"]}
+    return {"updates": 8, "kl_coeff": config["kl_coeff"]}
 
 
 def evaluate(**given: Any) -> dict[str, Any]:
@@ -139,7 +133,7 @@ def install() -> None:
         "preflow.feedback": [snapshot_feedback],
         "preflow.preferences": [build_preferences],
         "preflow.reward": [train_reward_model],
-        "preflow.ppo": [optimize_policy, PPOConfig],
+        "preflow.ppo": [optimize_policy, ppo_config],
         "preflow.evaluation": [evaluate],
         "preflow.promotion": [decide_promotion],
     }
