@@ -5,6 +5,7 @@ checkpoint is either whole or not there, on a disk and in Cloud Storage alike.
 """
 
 import json
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from preflow.uris import delete_folder, exists, fetch_folder, is_gcs, read_bytes
 from preflow.writing import written_beside
 
 _WEIGHTS, _MOMENTS, _RANDOM, _STATE = "weights.safetensors", "moments.safetensors", "random.safetensors", "state.json"
-_LATEST = "latest.json"
+_BEST, _LATEST = "best.safetensors", "latest.json"
 
 
 @dataclass
@@ -37,6 +38,11 @@ class RunState:
         first_lengths: Tokens of the first update's answers.
         first_scores: Their scores.
         stop_reason: Why the run ended before its last update, '' while it goes on.
+        first_validation: Scores of the validation prompts before anything was learnt.
+        best_update: After how many updates the policy scored best on them.
+        best_reward: Its mean score.
+        best: Its trained weights, if they are kept.
+        warnings: What monitors said.
     """
 
     kl_coeff: float
@@ -46,6 +52,11 @@ class RunState:
     first_lengths: list[float] = field(default_factory=list)
     first_scores: list[float] = field(default_factory=list)
     stop_reason: str = ""
+    first_validation: dict[str, list[float]] = field(default_factory=dict)
+    best_update: int = 0
+    best_reward: float = -math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def save_checkpoint(
@@ -67,10 +78,13 @@ def save_checkpoint(
     before, name = _latest(uri), f"update-{len(state.log):05d}"
     with _written(f"{uri}/{name}") as folder:
         folder.mkdir()
-        save_file(_copied(_trained(policy)), folder / _WEIGHTS)
+        save_file(trained_weights(policy), folder / _WEIGHTS)
+        save_file(state.best, folder / _BEST)
         save_file(_copied(_moments(optimizers)), folder / _MOMENTS)
         save_file({"generator": generator.get_state(), "torch": torch.get_rng_state()}, folder / _RANDOM)
-        (folder / _STATE).write_text(json.dumps(asdict(state)))
+        (folder / _STATE).write_text(
+            json.dumps({name: value for name, value in vars(state).items() if name != "best"}, default=asdict)
+        )
     with _written(f"{uri}/{_LATEST}") as file:
         file.write_text(json.dumps({"checkpoint": name}))
     if before and before != name:
@@ -87,14 +101,12 @@ def load_checkpoint(
     with tempfile.TemporaryDirectory() as scratch:
         folder = fetch_folder(f"{uri}/{name}", Path(scratch))
         kept = json.loads((folder / _STATE).read_text())
-        weights, moments, random = (load_file(folder / file) for file in (_WEIGHTS, _MOMENTS, _RANDOM))
-    with torch.no_grad():
-        for key, parameter in _trained(policy).items():
-            parameter.copy_(weights[key])
+        weights, best, moments, random = (load_file(folder / file) for file in (_WEIGHTS, _BEST, _MOMENTS, _RANDOM))
+    put_weights(policy, weights)
     _put_moments(optimizers, moments)
     generator.set_state(random["generator"])
     torch.set_rng_state(random["torch"])
-    return RunState(**{**kept, "statistics": RewardStatistics(**kept["statistics"])})
+    return RunState(**{**kept, "statistics": RewardStatistics(**kept["statistics"]), "best": best})
 
 
 @contextmanager
@@ -115,8 +127,17 @@ def _latest(uri: str) -> str:
     return str(json.loads(read_bytes(place))["checkpoint"]) if exists(place) else ""
 
 
-def _trained(policy: Policy) -> dict[str, Tensor]:
-    return {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+def trained_weights(policy: Policy) -> dict[str, Tensor]:
+    """Copies of all that is trained, by name, on the CPU."""
+    return _copied({name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad})
+
+
+@torch.no_grad()
+def put_weights(policy: Policy, weights: Mapping[str, Tensor]) -> None:
+    """Takes over what `trained_weights` gave."""
+    for name, parameter in policy.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(weights[name])
 
 
 def _moments(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:

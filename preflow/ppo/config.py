@@ -49,6 +49,10 @@ class PPOConfig:
             the answers: they end, and no more.
         normalize_reward: Divide scores by the standard deviation of all scores so far. Their zero stays where it is.
         reward_clip: Scores are cut to plus and minus that; 0 cuts none.
+        eval_steps: After every so many updates the validation prompts are answered and judged; 0 never.
+        eval_prompts: How many of them.
+        keep_best: Whether the policy that comes out is the one that scored best on the validation prompts, of those
+            that no monitor speaks against, and not the last one.
         max_gradient_norm: Gradients are scaled down to it.
         temperature: Of sampling; log-probabilities are taken at it.
         target_sequence_length: Largest number of tokens of a response.
@@ -83,6 +87,9 @@ class PPOConfig:
     missing_eos_penalty: float = 0.1
     normalize_reward: bool = False
     reward_clip: float = 0.0
+    eval_steps: int = 0
+    eval_prompts: int = 32
+    keep_best: bool = False
     max_gradient_norm: float = 1.0
     temperature: float = 1.0
     target_sequence_length: int = 64
@@ -98,6 +105,7 @@ class PPOConfig:
             "minibatches",
             "microbatch_tokens",
             "kl_horizon",
+            "eval_prompts",
             "target_sequence_length",
         ):
             self._refuse(name, getattr(self, name) < 1, "it must be at least 1")
@@ -106,6 +114,7 @@ class PPOConfig:
             "lora_layers",
             "top_layers",
             "critic_warmup_steps",
+            "eval_steps",
             "kl_target",
             "kl_budget",
             "target_kl",
@@ -133,6 +142,7 @@ class PPOConfig:
             self.top_layers > 0 and self.lora_rank > 0,
             f"adapters (lora_rank {self.lora_rank}) leave the weights as they are; set one of the two to 0",
         )
+        self._refuse("keep_best", self.keep_best and not self.eval_steps, "nothing is compared with an eval_steps of 0")
         self._refuse("kl_target", self.kl_target > 0 and self.kl_coeff == 0, "a kl_coeff of 0 cannot be adapted to it")
         self._refuse(
             "critic_warmup_steps",

@@ -12,9 +12,10 @@ import torch
 from preflow.errors import PreflowError
 from preflow.identity import digest_json, split_of
 from preflow.models import load_tokenizer, model_digest
-from preflow.ppo.checkpoint import RunState, load_checkpoint, save_checkpoint
+from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.critic import Critic
+from preflow.ppo.event_log import event_log
 from preflow.ppo.kl import adapted
 from preflow.ppo.policy import Policy
 from preflow.ppo.processes import is_first
@@ -23,6 +24,7 @@ from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.ppo.training_log import LengthsAndScores, log_row
 from preflow.ppo.update import UpdateStats, make_optimizers, update
+from preflow.ppo.validation import Validation, falling_monitors, load_validation, means
 from preflow.progress import track
 from preflow.rows import Prompt, read_rows
 from preflow.uris import delete_folder
@@ -42,7 +44,9 @@ def optimize_policy(
     config: PPOConfig,
     reward_weights: Mapping[str, float] = REWARD_MODEL_ALONE,
     encoder: str = "",
+    monitors: Sequence[str] = (),
     checkpoints: str = "",
+    logging_dir: str = "",
 ) -> dict[str, Any]:
     """Optimizes a policy with PPO (arXiv:1707.06347, arXiv:1909.08593).
 
@@ -56,45 +60,55 @@ def optimize_policy(
         training_log: File to write one row an update to.
         config: Settings.
         reward_weights: The parts of the reward with their weights, see `load_rewards`.
-        encoder: Reference of the sentence encoder, for rewards that compare meanings.
+        encoder: Reference of the sentence encoder, for rewards and monitors that compare meanings.
+        monitors: Metrics that judge the validation prompts' answers and have no part in the reward.
         checkpoints: Folder or gs:// URI under which the run keeps, in a folder that is named by all it was started
             with, what it needs to go on after a kill; '' keeps nothing. A run that finds a checkpoint of its own goes
             on from it and ends with the same weights. A run that is done leaves none.
+        logging_dir: Folder or gs:// URI of logs for TensorBoard; '' writes none.
 
     Returns:
-        The last update's metrics; the planned, taken, skipped and left out optimizer steps; why it ended early, if so.
+        The last update's metrics; the planned, taken, skipped and left out optimizer steps; why it ended early, if so;
+        after how many updates the policy that was written is; and what monitors warn of.
 
     Raises:
         PreflowError: There is no train prompt, or settings, models and rewards do not go together.
     """
-    rows = [row for row in read_rows(prompts, Prompt) if split_of(row.prompt_id) == "train"]
+    everything = read_rows(prompts, Prompt)
+    rows = [row for row in everything if split_of(row.prompt_id) == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(model)
     sources = load_rewards(reward_weights, reward_model=reward_model, encoder=encoder, config=config)
+    held_out = [row for row in everything if split_of(row.prompt_id) == "validation"]
+    validation = load_validation(held_out, sources, monitors, encoder, config)
     policy = Policy(model, config, _separate_critic(reward_model, tokenizer) if config.critic == "separate" else None)
     sampler = SamplingCopy(model, policy)
     optimizers = make_optimizers(policy, config)
     generator = torch.Generator().manual_seed(config.seed)
     place = ""
     if checkpoints:
-        models = [
-            model_digest(reference) for reference in (model, reward_model and str(reward_model), encoder) if reference
-        ]
-        origin = [models, dict(reward_weights), [row.prompt_id for row in rows], asdict(config)]
+        models = [model_digest(one) for one in (model, str(reward_model or ""), encoder) if one]
+        ids = [row.prompt_id for row in everything]
+        origin = [models, ids, dict(reward_weights), list(monitors), asdict(config)]
         place = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
-    state = load_checkpoint(place, policy, optimizers, generator) if place else None
-    state = state or RunState(config.kl_coeff)
+    state = (load_checkpoint(place, policy, optimizers, generator) if place else None) or RunState(config.kl_coeff)
     _announce(config, len(state.log))
 
     started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
-    with track("PPO updates", config.train_steps) as advance:
+    with (
+        track("PPO updates", config.train_steps) as advance,
+        event_log(_first_only(logging_dir), len(state.log)) as event,
+    ):
         advance(len(state.log), "")
         while len(state.log) < config.train_steps and not state.stop_reason:
             number = len(state.log) + 1
             batch = _next_prompts(rows, state.queue, config, generator)
             sampler.follow()
+            judged = {}
+            if validation and (number - 1) % config.eval_steps == 0:
+                judged = _judge(validation, sampler.model, tokenizer, policy, state, config)
             rollout = collect(
                 batch, policy, sampler.model, tokenizer, sources, config, generator,
                 kl_coeff=state.kl_coeff, statistics=state.statistics,
@@ -104,15 +118,20 @@ def optimize_policy(
                 stats = UpdateStats(left_out=config.optimizer_steps - (number - 1) * config.steps_per_update)
             else:
                 stats = update(policy, optimizers, rollout, config, generator, number)
-            _note(state, rollout, stats, config, time.monotonic() - started)
+            _note(state, rollout, stats, config, judged, time.monotonic() - started)
+            event(state.log[-1])
             if place and is_first():
                 save_checkpoint(place, policy, optimizers, generator, state)
             advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
+    sampler.follow()
+    judged = _judge(validation, sampler.model, tokenizer, policy, state, config) if validation else {}
+    if state.best:
+        put_weights(policy, state.best)
     if is_first():
         _write(policy, tokenizer, output, state.log, training_log)
         if place:
             delete_folder(place)
-    return _summary(state, config)
+    return {**_summary(state, config), **judged}
 
 
 def _separate_critic(reward_model: Path | None, tokenizer: Any) -> Critic:
@@ -153,14 +172,43 @@ def _reason_to_stop(rollout: Rollout, config: PPOConfig) -> str:
     return ""
 
 
-def _note(state: RunState, rollout: Rollout, stats: UpdateStats, config: PPOConfig, seconds: float) -> None:
+def _judge(
+    validation: Validation, sampler: Any, tokenizer: Any, policy: Policy, state: RunState, config: PPOConfig
+) -> dict[str, float]:
+    """Answers the validation prompts, remembers the best policy and warns where monitors fall as the reward rises."""
+    scores = validation.scores(sampler, tokenizer, config)
+    found = means(scores)
+    state.first_validation = state.first_validation or scores
+    falling = falling_monitors(scores, state.first_validation)
+    for name in falling:
+        state.warnings.append(f"after update {len(state.log)} the reward is higher and {name} lower than at the start")
+        if is_first():
+            print(f"warning: {state.warnings[-1]}", flush=True)
+    if not falling and found["validation/reward"] > state.best_reward:
+        state.best_update, state.best_reward = len(state.log), found["validation/reward"]
+        state.best = trained_weights(policy) if config.keep_best else {}
+    return {**found, "validation/falling_monitors": len(falling)}
+
+
+def _first_only(folder: str) -> str:
+    return folder if is_first() else ""
+
+
+def _note(
+    state: RunState,
+    rollout: Rollout,
+    stats: UpdateStats,
+    config: PPOConfig,
+    judged: Mapping[str, float],
+    seconds: float,
+) -> None:
     """Takes an update into the state: its log row, and what the next one depends on."""
     if not state.log:
         state.first_lengths = rollout.mask.sum(1).float().tolist()
         state.first_scores = rollout.scores.tolist()
     first = LengthsAndScores(state.first_lengths, state.first_scores)
     row = log_row(len(state.log) + 1, rollout, stats, config, kl_coeff=state.kl_coeff, first=first, seconds=seconds)
-    state.log.append(row)
+    state.log.append({**row, **judged})
     state.statistics = rollout.statistics
     state.kl_coeff = adapted(state.kl_coeff, rollout.kl, config.kl_target, config.batch_size, config.kl_horizon)
 
@@ -180,4 +228,6 @@ def _summary(state: RunState, config: PPOConfig) -> dict[str, Any]:
         **{name: int(sum(row[name] for row in state.log)) for name in steps},
         "planned_steps": config.optimizer_steps,
         "stop_reason": state.stop_reason,
+        "written_update": state.best_update if state.best else len(state.log),
+        "warnings": state.warnings,
     }

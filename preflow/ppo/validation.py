@@ -1,0 +1,116 @@
+"""Validation prompts, answered now and then during training: does what nobody optimizes rise with the reward?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from preflow.chat import encode_prompt, last_user_turn
+from preflow.errors import PreflowError
+from preflow.generation.sampler import decode, sample
+from preflow.models import eos_ids, load_encoder
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_sources import Answers, Source, parts_of
+from preflow.rows import Prompt
+from preflow.scoring.metric import Embed, ScoredText
+from preflow.scoring.registry import check_names, remembering, score_texts
+
+_SURELY = 2.0  # standard errors
+
+Scores = dict[str, list[float]]
+"""By `reward` or monitor, a score for each validation prompt; NaN where a monitor has nothing to say."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is answered, and who judges it.
+
+    Attributes:
+        prompts: Always the same.
+        sources: The parts of the reward.
+        monitors: Metrics that the reward has no part in.
+        embed: For monitors that compare meanings.
+    """
+
+    prompts: Sequence[Prompt]
+    sources: Mapping[str, Source]
+    monitors: Sequence[str]
+    embed: Embed
+
+    def scores(self, sampler: Any, tokenizer: Any, config: PPOConfig) -> Scores:
+        """Answers the prompts with the same random numbers each time and scores the answers."""
+        generator = torch.Generator().manual_seed(config.seed)
+        samples = sample(
+            sampler,
+            [encode_prompt(tokenizer, row.prompt) for row in self.prompts],
+            uniforms=torch.rand(len(self.prompts), config.target_sequence_length, generator=generator),
+            temperature=config.temperature,
+            eos_ids=eos_ids(sampler, tokenizer),
+            pad_id=tokenizer.pad_token_id,
+        )
+        texts, stopped = decode(samples, tokenizer), samples.stopped.tolist()
+        parts = parts_of(self.sources, Answers(self.prompts, texts, stopped))
+        reward = torch.stack([self.sources[name].weight * part for name, part in parts.items()]).sum(0)
+        scored = [
+            ScoredText(last_user_turn(row.prompt), text, end, row.reference)
+            for row, text, end in zip(self.prompts, texts, stopped, strict=True)
+        ]
+        found = score_texts(scored, self.monitors, self.embed)
+        return {
+            "reward": reward.tolist(),
+            **{
+                name: [math.nan if score.value is None else score.value for score in scores]
+                for name, scores in found.items()
+            },
+        }
+
+
+def load_validation(
+    prompts: Sequence[Prompt],
+    sources: Mapping[str, Source],
+    monitors: Sequence[str],
+    encoder: str,
+    config: PPOConfig,
+) -> Validation | None:
+    """What `config.eval_steps` asks for; None where that is 0 or there is no validation prompt.
+
+    Raises:
+        PreflowError: A monitor is not known or is part of the reward.
+    """
+    check_names(monitors)
+    for name in monitors:
+        if f"scorer:{name}" in sources:
+            raise PreflowError(f"monitors: '{name}' is part of the reward; a monitor must not be trained on")
+    if not config.eval_steps or not prompts:
+        return None
+    embed = remembering(load_encoder(encoder) if monitors else None)
+    return Validation(prompts[: config.eval_prompts], sources, monitors, embed)
+
+
+def means(scores: Scores) -> dict[str, float]:
+    """The mean of each judge over the prompts that it says something of, as `validation/NAME`."""
+    found = {name: [value for value in values if not math.isnan(value)] for name, values in scores.items()}
+    return {f"validation/{name}": sum(values) / len(values) for name, values in found.items() if values}
+
+
+def falling_monitors(now: Scores, before: Scores) -> list[str]:
+    """The monitors that surely fell while the reward surely rose, which is what a hacked reward looks like.
+
+    Surely: the mean difference of the same prompts' scores is more than two standard errors away from 0.
+    """
+    if _change(now["reward"], before["reward"]) < _SURELY:
+        return []
+    return [name for name in now if name != "reward" and _change(now[name], before[name]) < -_SURELY]
+
+
+def _change(now: Sequence[float], before: Sequence[float]) -> float:
+    """The mean paired difference in standard errors."""
+    pairs = torch.tensor([one - other for one, other in zip(now, before, strict=True) if not math.isnan(one - other)])
+    if len(pairs) < 2:
+        return 0.0
+    mean, error = float(pairs.mean()), float(pairs.std() / len(pairs) ** 0.5)
+    if error == 0:
+        return math.copysign(math.inf, mean) if mean else 0.0
+    return mean / error
