@@ -27,6 +27,8 @@ def ppo_optimize(
     reward_weights: dict[str, float],
     encoder: str,
     encoder_digest: str,
+    monitors: list[str],
+    eval_steps: int,
     sampling_temperature: float,
     target_sequence_length: int,
     seed: int,
@@ -54,8 +56,10 @@ def ppo_optimize(
         lora_rank: Rank of the adapter; 0 trains the weights themselves.
         ppo_options: Further settings of PPO, by their names in PPOConfig.
         reward_weights: Weights of the parts of the reward.
-        encoder: The sentence encoder of metrics that are part of the reward.
+        encoder: The sentence encoder of rewards and monitors that compare meanings.
         encoder_digest: Digest of its files; only in the cache key.
+        monitors: Metrics that watch the validation prompts during training.
+        eval_steps: Updates between two looks at them; 0 for none.
         sampling_temperature: Sampling temperature of the episodes.
         target_sequence_length: Longest answer in tokens.
         seed: Seed of sampling and order.
@@ -65,6 +69,7 @@ def ppo_optimize(
         training_log: One row per update.
         metrics: Where the optimization ended.
     """
+    import os
     from pathlib import Path
 
     from preflow.ppo import optimize_policy, ppo_config
@@ -77,7 +82,9 @@ def ppo_optimize(
         training_log=Path(training_log.path),
         reward_weights=reward_weights,
         encoder=encoder,
+        monitors=monitors,
         checkpoints=f"{checkpoint_root}/{code_version}" if checkpoint_root else "",
+        logging_dir=os.environ.get("AIP_TENSORBOARD_LOG_DIR", ""),
         config=ppo_config(
             ppo_options,
             train_steps=train_steps,
@@ -91,6 +98,7 @@ def ppo_optimize(
             lora_rank=lora_rank,
             temperature=sampling_temperature,
             target_sequence_length=target_sequence_length,
+            eval_steps=eval_steps,
             seed=seed,
         ),
     )

@@ -56,6 +56,7 @@ def run_local(pipeline_yaml: Path, parameters: Mapping[str, Any], home: Path) ->
         resolved["run_id"] = run.name
         resolved["checkpoint_root"] = str(home / "checkpoints")
         _write_inputs(run, pipeline, settable)
+        environment["AIP_TENSORBOARD_LOG_DIR"] = str(run / "tensorboard")  # as Vertex AI names it
         # Steps leave their unpacked program in the temporary folder; here it goes when the run ends.
         environment["TMPDIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="preflow-"))
         stack.enter_context(step_environment(environment))

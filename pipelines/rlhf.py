@@ -43,6 +43,7 @@ def rlhf(
     kl_coeff: float = defaults.KL_COEFF,
     missing_eos_penalty: float = defaults.MISSING_EOS_PENALTY,
     lora_rank: int = defaults.LORA_RANK,
+    ppo_eval_steps: int = defaults.PPO_EVAL_STEPS,
     ppo_options: dict[str, Any] = defaults.PPO_OPTIONS,
     reward_weights: dict[str, float] = defaults.REWARD_WEIGHTS,
     eval_max_prompts: int = defaults.EVAL_MAX_PROMPTS,
@@ -91,6 +92,7 @@ def rlhf(
         kl_coeff: weight of the divergence from the base in the reward
         missing_eos_penalty: taken off the score of answers that hit the length limit
         lora_rank: rank of the policy's adapter; 0 trains the weights themselves
+        ppo_eval_steps: updates between two looks at the validation prompts; 0 for none
         ppo_options: further settings of PPO by name, such as {"lora_layers": 0, "kl_target": 6}
         reward_weights: weights of the reward: reward_model, classifier:MODEL, scorer:METRIC or function:MODULE:NAME
         eval_max_prompts: test prompts that are answered at most
@@ -175,6 +177,8 @@ def rlhf(
         reward_weights=reward_weights,
         encoder_reference=encoder_reference,
         encoder_digest=valid.outputs["encoder_digest"],
+        monitors=monitors,
+        ppo_eval_steps=ppo_eval_steps,
         sampling_temperature=sampling_temperature,
         target_sequence_length=target_sequence_length,
         seed=seed,

@@ -67,7 +67,10 @@ def test_infinite_thresholds_do_not_reach_the_curve(library: Library, artifact: 
     json.dumps(curves.metadata, allow_nan=False)
 
 
-def test_ppo_gets_its_config_and_the_policy_its_summary(library: Library, artifact: Make) -> None:
+def test_ppo_gets_its_config_and_the_policy_its_summary(
+    library: Library, artifact: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", "/logs")
     seen: dict[str, Any] = {}
     library(
         "preflow.ppo",
@@ -93,6 +96,8 @@ def test_ppo_gets_its_config_and_the_policy_its_summary(library: Library, artifa
         reward_weights={"reward_model": 2.0},
         encoder="e",
         encoder_digest="d",
+        monitors=["coherence"],
+        eval_steps=6,
         sampling_temperature=1.0,
         target_sequence_length=28,
         seed=3,
@@ -104,7 +109,8 @@ def test_ppo_gets_its_config_and_the_policy_its_summary(library: Library, artifa
     )
     assert (seen["config"].kl_coeff, seen["config"].missing_eos_penalty, seen["config"].seed) == (0.05, 0.3, 3)
     assert seen["config"].lora_layers == 2
-    assert (seen["reward_weights"], seen["encoder"]) == ({"reward_model": 2.0}, "e")
+    assert (seen["reward_weights"], seen["encoder"], seen["monitors"]) == ({"reward_model": 2.0}, "e", ["coherence"])
+    assert (seen["config"].eval_steps, seen["logging_dir"]) == (6, "/logs")
     assert seen["checkpoints"] == "gs://bucket/checkpoints/c"
     assert seen["output"] == Path(policy.path)
     assert policy.metadata == {"kl": 2.0, "name": "m"}

@@ -94,6 +94,7 @@ def test_the_loop(launched: Callable[..., Path], database_url: str) -> None:
     first = launched("rlhf", **settings)
     assert_complete(first, [*_COLLECTING, *_LEARNING])
     assert summary(first)["cached"] == []
+    assert list((first / "tensorboard").glob("events.out.tfevents.*"))
     assert summary(first)["win_rate"] == summary(first)["win_rates"]["label_score"]["win_rate"]
     kept = sum(split_of(row.prompt_id) != "test" for row in questions(_PROMPTS))
     [(rows, scored, prompts)] = query(
