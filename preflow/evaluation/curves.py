@@ -10,6 +10,7 @@ from preflow.evaluation.formats import MISSING
 # Geometry in SVG units; the template's viewBox is WIDTH x HEIGHT.
 WIDTH, HEIGHT = 240, 140
 LEFT, RIGHT, TOP, BOTTOM = 40, 6, 8, 22
+_VALIDATION = "validation/"
 _MARKED = 12  # up to this many updates each value gets a dot
 
 
@@ -81,9 +82,26 @@ class _Scale:
 
 
 def training_charts(log: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """The charts of a training log; one whose columns hold no number is left out, so an empty log gives none."""
-    charts = [_chart(spec, log) for spec in CHARTS]
+    """The charts of a training log; one whose columns hold no number is left out, so an empty log gives none.
+
+    Rows that do not have a chart's columns are not part of it: validation prompts are answered now and then only.
+    """
+    charts = [
+        _chart(spec, [row for row in log if any(column in row for column in spec.columns)])
+        for spec in (*CHARTS, *_validation_charts(log))
+    ]
     return [chart for chart in charts if chart is not None]
+
+
+def _validation_charts(log: Sequence[Mapping[str, Any]]) -> list[Spec]:
+    """What the reward and what the monitors say of the validation prompts, which nothing is trained on."""
+    names = dict.fromkeys(key for row in log for key in row if key.startswith(_VALIDATION))
+    own = (f"{_VALIDATION}reward", f"{_VALIDATION}falling_monitors")
+    columns = {key: key.removeprefix(_VALIDATION).replace("_", " ") for key in names if key not in own}
+    return [
+        Spec("Reward on validation prompts", "what PPO optimizes", {own[0]: "mean"}),
+        Spec("Monitors on validation prompts", "mean score, 0 to 1", columns),
+    ]
 
 
 def nice_ticks(low: float, high: float) -> list[float]:

@@ -85,3 +85,15 @@ def test_ticks_always_enclose_the_values(low: float, width: float) -> None:
     assert ticks[0] <= low + slack
     assert ticks[-1] >= low + width - slack
     assert 2 <= len(ticks) <= 6
+
+
+def test_what_is_looked_at_now_and_then_is_an_unbroken_line() -> None:
+    log: list[dict[str, float]] = [{"update": number} for number in range(1, 8)]
+    for place, reward, coherence in ((0, 0.1, 0.4), (3, 0.2, 0.3), (6, 0.3, math.nan)):
+        log[place] |= {"validation/reward": reward, "validation/coherence": coherence}
+        log[place] |= {"validation/falling_monitors": 0.0}
+    reward_chart, monitors = training_charts(log)
+    assert (reward_chart.title, len(reward_chart.series[0].lines)) == ("Reward on validation prompts", 1)
+    assert [label for _, label, _ in reward_chart.x_ticks] == ["update 1", "7"]
+    assert [series.name for series in monitors.series] == ["coherence"]
+    assert len(monitors.series[0].dots) == 2
