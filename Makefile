@@ -16,6 +16,7 @@ PYTEST_OPTIONS ?=
 WORKERS ?= 2
 
 VENV := .venv
+TRL_VENV := .venv-trl
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 # Packages that come as source are built by the pinned setuptools, the same way by every pip.
@@ -23,7 +24,7 @@ LOCKED := $(PIP) install --require-hashes --no-deps --no-build-isolation --use-p
 # One thread each for the workers of a test run: with more they fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help install run test test-e2e lint format bench-attention bench-sampler lock clean FORCE
+.PHONY: help install run test test-e2e lint format bench-attention bench-sampler bench-ppo lock clean FORCE
 
 help: ## Lists what can be made.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,11 +53,14 @@ bench-attention: install ## Grouped attention against PyTorch's fused kernel.
 bench-sampler: install ## The sampler against transformers' generate.
 	@$(BIN)/python -m benchmarks.sampler
 
+bench-ppo: install $(TRL_VENV)/.installed ## PPO against the last PPOTrainer of TRL, in an environment of its own.
+	@$(BIN)/python -m benchmarks.ppo $(TRL_VENV)/bin/python $(ARGS)
+
 lock: ## Writes requirements/*.lock from pyproject.toml: make lock ARGS="--upgrade"
 	@scripts/lock $(ARGS)
 
-clean: ## Removes .venv and what tools left behind; runs and data under PREFLOW_HOME stay.
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## Removes the environments and what tools left behind; runs and data under PREFLOW_HOME stay.
+	@rm -rf $(VENV) $(TRL_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, one stamp per phase, so that a change repeats only what depends on it and a broken download resumes
@@ -90,4 +94,11 @@ $(VENV)/.models: requirements/models.lock $(VENV)/.torch
 $(VENV)/.installed: pyproject.toml $(VENV)/.models
 	@echo "Installing preflow ..."
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TRL_VENV)/.installed: benchmarks/ppo/trl-requirements.txt
+	@echo "Installing TRL's last PPOTrainer beside ..."
+	@$(PYTHON) -m venv $(TRL_VENV)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(TRL_VENV)/bin/python -m pip --quiet install $(TORCH_PIP_OPTIONS) -r requirements/torch.txt
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(TRL_VENV)/bin/python -m pip --quiet install -r benchmarks/ppo/trl-requirements.txt
 	@touch $@
