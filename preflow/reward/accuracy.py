@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preflow.chat import last_user_turn
-from preflow.models import load_encoder
+from preflow.models import autocast, load_encoder
 from preflow.reward.model import RewardModel
 from preflow.rows import Preference
 from preflow.scoring.registry import remembering
@@ -51,8 +51,14 @@ def _wins(margins: NDArray[Any]) -> NDArray[np.float64]:
 
 def _likeness_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.float32]:
     embed = remembering(load_encoder(encoder))
-    prompts = embed([last_user_turn(pair.prompt) for pair in pairs])
-    chosen, rejected = embed([pair.chosen for pair in pairs]), embed([pair.rejected for pair in pairs])
+    texts = (
+        [last_user_turn(pair.prompt) for pair in pairs],
+        [row.chosen for row in pairs],
+        [row.rejected for row in pairs],
+    )
+    with autocast():
+        embed([text for part in texts for text in part])  # all at once, so that batches are of one length
+    prompts, chosen, rejected = (embed(part) for part in texts)
     margins: NDArray[np.float32] = (prompts * (chosen - rejected)).sum(1)
     return margins
 
