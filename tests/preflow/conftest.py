@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from preflow import uris
 from preflow.rows import Prompt, write_rows
+from tests.bucket import Client
 from tests.tiny import questions, save_encoder, save_policy
 
 
@@ -40,3 +42,11 @@ def prompt_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The objects of `gs://bucket`, by name."""
+    objects: dict[str, bytes] = {}
+    monkeypatch.setattr(uris, "_client", lambda: Client(objects))
+    return objects

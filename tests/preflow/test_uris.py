@@ -1,6 +1,5 @@
 """Local paths, gs:// objects and packaged data read alike, and errors name what was asked for."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -8,51 +7,6 @@ import pytest
 
 from preflow import uris
 from preflow.errors import PreflowError
-
-
-class Blob:
-    """An object of a bucket that lives in memory."""
-
-    def __init__(self, name: str, content: bytes | None) -> None:
-        self.name, self.content = name, content
-
-    def exists(self) -> bool:
-        return self.content is not None
-
-    def open(self, mode: str, encoding: str) -> io.TextIOWrapper:
-        assert mode == "r"
-        return io.TextIOWrapper(io.BytesIO(self.content or b""), encoding=encoding)
-
-    def download_as_bytes(self) -> bytes:
-        return self.content or b""
-
-    def download_to_filename(self, path: str) -> None:
-        Path(path).write_bytes(self.content or b"")
-
-
-class Client:
-    """A storage client with the objects of one bucket."""
-
-    def __init__(self, objects: dict[str, bytes]) -> None:
-        self.objects = objects
-
-    def bucket(self, name: str) -> "Client":
-        assert name == "bucket"
-        return self
-
-    def blob(self, name: str) -> Blob:
-        return Blob(name, self.objects.get(name))
-
-    def list_blobs(self, bucket: str, prefix: str) -> list[Blob]:
-        assert bucket == "bucket"
-        return [Blob(name, content) for name, content in self.objects.items() if name.startswith(prefix)]
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    objects: dict[str, bytes] = {}
-    monkeypatch.setattr(uris, "_client", lambda: Client(objects))
-    return objects
 
 
 def read(uri: str) -> str:
@@ -122,3 +76,18 @@ def test_an_object_cannot_write_outside_its_folder(cloud: dict[str, bytes], tmp_
     with pytest.raises(PreflowError, match="would leave the folder"):
         uris.fetch_folder("gs://bucket/model", tmp_path / "model")
     assert list(tmp_path.rglob("escaped.json")) == []
+
+
+def test_files_and_folders_are_stored_and_removed(cloud: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "folder/inner").mkdir(parents=True)
+    (tmp_path / "folder/a").write_bytes(b"1")
+    (tmp_path / "folder/inner/b").write_bytes(b"2")
+    uris.upload(tmp_path / "folder", "gs://bucket/run")
+    uris.upload(tmp_path / "folder/a", "gs://bucket/run-2/latest")
+    assert cloud == {"run/a": b"1", "run/inner/b": b"2", "run-2/latest": b"1"}
+    assert uris.exists("gs://bucket/run/a") and not uris.exists("gs://bucket/run")
+    uris.delete_folder("gs://bucket/run")
+    assert cloud == {"run-2/latest": b"1"}, "a folder whose name starts alike stays"
+    uris.delete_folder(str(tmp_path / "folder"))
+    uris.delete_folder(str(tmp_path / "folder"))
+    assert not (tmp_path / "folder").exists() and not uris.exists(str(tmp_path / "folder/a"))

@@ -74,7 +74,7 @@ def optimize(
     prompts = prompt_file(20)
     collect = trainer.collect
 
-    def run(config: PPOConfig, name: str, killed_in: int = 0, checkpoints: str = "checkpoints") -> dict[str, Any]:
+    def run(config: PPOConfig, name: str, killed_in: int = 0, checkpoints: str | None = None) -> dict[str, Any]:
         updates = 0
 
         def counted(*arguments: Any, **settings: Any) -> Any:
@@ -89,7 +89,7 @@ def optimize(
         return optimize_policy(
             prompts=prompts, model=str(policy_folder), reward_model=reward_folder, output=folder / "tuned",
             training_log=folder / "log.jsonl", config=config,
-            checkpoints=str(folder / checkpoints) if checkpoints else "",
+            checkpoints=str(folder / "checkpoints") if checkpoints is None else checkpoints,
         )  # fmt: skip
 
     return run
@@ -187,3 +187,16 @@ def test_a_run_with_other_settings_begins_anew(optimize: Optimize, config: PPOCo
     optimize(other, "whole", checkpoints="")
     assert_same(tmp_path / "whole", tmp_path / "run")
     assert len(list((tmp_path / "run/checkpoints").iterdir())) == 1, "the other run's is still there"
+
+
+def test_checkpoints_in_cloud_storage_are_whole_or_not_there(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, cloud: dict[str, bytes]
+) -> None:
+    optimize(config, "whole", checkpoints="")
+    with pytest.raises(Killed):
+        optimize(config, "run", killed_in=4, checkpoints="gs://bucket/checkpoints")
+    names = {name.split("/", 2)[2] for name in cloud}
+    assert {name.partition("/")[0] for name in names} == {"latest.json", "update-00003"}
+    optimize(config, "run", checkpoints="gs://bucket/checkpoints")
+    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert cloud == {}

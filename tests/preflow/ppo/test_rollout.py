@@ -101,12 +101,14 @@ def test_decoded_texts_end_where_the_response_does(
         assert text == tokenizer.decode(ids, skip_special_tokens=True).replace("\0", "")
 
 
-@pytest.mark.parametrize("size", [1, 3, 8, 20])
-def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy, roll: Roll, size: int) -> None:
+@pytest.mark.parametrize("tokens", [1, 100, 200, 4096])
+def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy, roll: Roll, tokens: int) -> None:
     episodes = roll(make_policy()).episodes
     rows = torch.tensor([6, 1, 4, 3, 0])
-    parts = microbatches(episodes, rows, size)
-    assert max(len(part) for part in parts) <= size
+    parts = microbatches(episodes, rows, tokens)
+    for part in parts:
+        assert len(part) == 1 or len(part) * episodes.select(part).ids.shape[1] <= tokens
+    assert len(parts) == {1: 5, 4096: 1}.get(tokens, len(parts))
     found = torch.cat(parts)
     assert sorted(found.tolist()) == sorted(rows.tolist())
     lengths = (episodes.prompt_mask.sum(1) + episodes.response_mask.sum(1))[found]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -175,3 +176,47 @@ def test_a_simple_reward_is_learnt(
     before, after = ([row["reward_mean"] for row in part] for part in (rows[:3], rows[-3:]))
     assert sum(after) / 3 > sum(before) / 3 + 1, "answers hold more of the letter than before"
     assert rows[-1]["kl"] > 1
+
+
+def test_an_adaptive_coefficient_holds_the_divergence_near_its_target(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    settings = replace(
+        config, train_steps=40, batch_size=32, samples_per_prompt=1, epochs=2, minibatches=4, microbatch_tokens=512,
+        learning_rate=3e-3, kl_coeff=0.1, missing_eos_penalty=0.0, target_sequence_length=8,
+    )  # fmt: skip
+    optimize(settings, letters("e"))
+    free = log()
+    optimize(replace(settings, kl_target=1.0, kl_horizon=32), letters("e"))
+    held = log()
+    reached = [sum(row["kl"] for row in rows[-5:]) / 5 for rows in (free, held)]
+    assert reached[0] > 4, "a fixed coefficient lets it go"
+    assert 0 < reached[1] < 2
+    assert len({row["kl_coeff"] for row in held}) > 20
+
+
+def test_planned_steps_are_taken_where_a_pass_over_the_prompts_ends_within_an_update(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    train = sum(split_of(row.prompt_id) == "train" for row in questions(20))
+    assert train % 8, "the last update of a pass takes prompts of the next one"
+    summary = optimize(replace(config, train_steps=5, epochs=4, minibatches=4, microbatch_tokens=1), letters())
+    assert summary["planned_steps"] == summary["optimizer_steps"] == 5 * 4 * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"reward_threshold": 0.0}, "the mean score .* reached reward_threshold 0"),
+        ({"kl_budget": 1e-9, "learning_rate": 0.1}, "the KL of .* nats spent kl_budget 1e-09"),
+    ],
+)
+def test_a_run_ends_early_and_says_why(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any, settings: Any, reason: str
+) -> None:
+    summary = optimize(replace(config, train_steps=6, **settings), letters())
+    assert re.match(reason, summary["stop_reason"])
+    rows = log()
+    assert len(rows) < 6
+    assert rows[-1]["optimizer_steps"] == 0, "the policy that reached it is the one that comes out"
+    assert summary["optimizer_steps"] + summary["skipped_steps"] + summary["left_out_steps"] == summary["planned_steps"]
