@@ -22,6 +22,19 @@ from pipelines.summary import manifest, report_files, summarise
 from pipelines.tables import output
 from preflow.errors import PreflowError
 
+_PPO_SETTINGS = {
+    "train_steps": "reinforcement_learning_train_steps",
+    "batch_size": "reinforcement_learning_batch_size",
+    "learning_rate": "reinforcement_learning_learning_rate",
+    "samples_per_prompt": "ppo_samples_per_prompt",
+    "epochs": "ppo_epochs",
+    "minibatches": "ppo_minibatches",
+    "eval_steps": "ppo_eval_steps",
+    "temperature": "sampling_temperature",
+    **{name: name for name in ("kl_coeff", "missing_eos_penalty", "lora_rank", "target_sequence_length", "seed")},
+}
+"""The pipelines' parameters behind the settings of PPO."""
+
 
 def run_local(pipeline_yaml: Path, parameters: Mapping[str, Any], home: Path) -> Path:
     """Runs a compiled pipeline with every step in a process of its own, and shows it on standard output.
@@ -66,20 +79,23 @@ def run_local(pipeline_yaml: Path, parameters: Mapping[str, Any], home: Path) ->
 
 
 def check_inputs(parameters: Mapping[str, Any]) -> None:
-    """Reads the input files as the first step will, so that a mistake in one shows before anything starts.
+    """Checks settings, and reads the input files as the first step will, so that a mistake shows before anything runs.
 
     Raises:
-        PreflowError: A file does not have the form it should; the message names file, line and field.
+        PreflowError: Settings contradict each other, or a file does not have the form it should; the message names
+            file, line and field.
     """
     if "prompt_dataset" not in parameters:
         return
     from preflow.inputs import check_form
+    from preflow.ppo.config import ppo_config
     from preflow.scoring.registry import check_names, check_roles
 
     if "label_weights" in parameters:
         check_roles(parameters["label_weights"], parameters["monitors"])
     else:
         check_names(parameters["monitors"])
+    ppo_config(parameters["ppo_options"], **{field: parameters[name] for field, name in _PPO_SETTINGS.items()})
     check_form(
         parameters["prompt_dataset"],
         parameters["preference_dataset"],

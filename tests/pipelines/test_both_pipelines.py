@@ -1,5 +1,7 @@
 """The two real pipelines through the real launcher and the real store, with small stand-ins for the verbs."""
 
+import ast
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from components.ppo_optimize import ppo_optimize
+from pipelines import launch
 from pipelines.compile import compile_pipeline
 from pipelines.launch import run_local
+from preflow.errors import PreflowError
 from preflow.rows import Feedback
 from preflow.store import append_feedback, connect, list_runs
 
@@ -85,3 +90,32 @@ def test_the_classic_stages_need_the_database_only_for_the_record(
     assert "log-generations" not in summary["seconds"]
     with connect(database_url) as connection:
         assert [run.pipeline for run in list_runs(connection)] == ["rlhf-from-preferences"]
+
+
+@pytest.mark.parametrize("name", ["rlhf", "rlhf_from_preferences"])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"ppo_minibatches": 5}, "minibatches: 5 given; it must divide batch_size, 32"),
+        ({"ppo_options": {"top_layers": 4}}, "top_layers: 4 given; adapters .* set one of the two to 0"),
+        ({"ppo_options": {"lora_layer": 4}}, "ppo_options: 'lora_layer' is not known; choose from microbatch_tokens"),
+        ({"ppo_options": {"kl_coeff": 4}}, "ppo_options: 'kl_coeff' is a parameter of its own"),
+        ({"ppo_eval_steps": 0, "ppo_options": {"keep_best": True}}, "keep_best: True given; nothing is compared"),
+    ],
+)
+def test_settings_of_ppo_that_contradict_each_other_are_refused_before_anything_runs(
+    launched: Callable[..., Any], tmp_path: Path, name: str, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PreflowError, match=message):
+        launched(name, **parameters)
+    assert not (tmp_path / "home/runs").exists()
+
+
+def test_what_is_checked_first_is_what_the_step_passes_on() -> None:
+    """The launcher and the component name the same settings of PPO."""
+    [call] = [
+        node
+        for node in ast.walk(ast.parse(Path(inspect.getfile(ppo_optimize.python_func)).read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ppo_config"
+    ]
+    assert {keyword.arg for keyword in call.keywords} == set(launch._PPO_SETTINGS)
