@@ -8,9 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preflow.chat import encode_prompt
-from preflow.generation.sampler import decode, sample
-from preflow.models import eos_ids
 from preflow.ppo.advantages import gae
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.episodes import Episodes, microbatches
@@ -27,6 +24,7 @@ from preflow.ppo.rewards import (
     replace_nonfinite,
     token_rewards,
 )
+from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from preflow.scoring.repetition import distinct_share
 
@@ -84,7 +82,7 @@ class Rollout:
 def collect(
     prompts: Sequence[Prompt],
     policy: Policy,
-    sampler: Any,
+    sampler: SamplingCopy,
     tokenizer: Any,
     sources: Mapping[str, Source],
     config: PPOConfig,
@@ -98,7 +96,7 @@ def collect(
     Args:
         prompts: One an episode, `config.samples_per_prompt` times the same one in a row.
         policy: The policy as it is trained.
-        sampler: The model to sample with; holds the same weights.
+        sampler: What samples; holds the same weights.
         tokenizer: Of the policy.
         sources: The parts of the reward.
         config: Settings.
@@ -108,15 +106,8 @@ def collect(
     """
     own, seconds = own_rows(config), {}
     started = time.monotonic()
-    samples = sample(
-        sampler,
-        [encode_prompt(tokenizer, row.prompt) for row in prompts[own]],
-        uniforms=torch.rand(len(prompts), config.target_sequence_length, generator=generator)[own],
-        temperature=config.temperature,
-        eos_ids=eos_ids(sampler, tokenizer),
-        pad_id=tokenizer.pad_token_id,
-    )
-    texts = decode(samples, tokenizer)
+    uniforms = torch.rand(len(prompts), config.target_sequence_length, generator=generator)
+    samples, texts = sampler.answer(prompts[own], tokenizer, config, uniforms[own])
     seconds["sampling"] = time.monotonic() - started
 
     started = time.monotonic()

@@ -4,15 +4,20 @@ The merge adds the adapters to float32 weights and rounds once. Adding them to w
 lose changes smaller than half a unit in the last place, which is most of what PPO learns in an update.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from preflow.chat import encode_prompt
 from preflow.generation.packing import PackedLinear, pack_linear_layers
-from preflow.models import load_causal_lm
+from preflow.generation.sampler import Samples, decode, sample
+from preflow.models import eos_ids, load_causal_lm
+from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
 from preflow.ppo.trained_weights import base_of
+from preflow.rows import Prompt
 
 
 class SamplingCopy:
@@ -38,6 +43,27 @@ class SamplingCopy:
                 for name, layer in base.named_modules()
                 if any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
             ]
+
+    def answer(
+        self, prompts: Sequence[Prompt], tokenizer: Any, config: PPOConfig, uniforms: Tensor
+    ) -> tuple[Samples, list[str]]:
+        """Samples one response to each prompt, and decodes it.
+
+        Args:
+            prompts: B prompts.
+            tokenizer: Of the policy.
+            config: Settings.
+            uniforms: `[B, T]` random numbers in [0, 1) that decide the tokens.
+        """
+        samples = sample(
+            self.model,
+            [encode_prompt(tokenizer, row.prompt) for row in prompts],
+            uniforms=uniforms,
+            temperature=config.temperature,
+            eos_ids=eos_ids(self.model, tokenizer),
+            pad_id=tokenizer.pad_token_id,
+        )
+        return samples, decode(samples, tokenizer)
 
     @torch.no_grad()
     def follow(self) -> None:

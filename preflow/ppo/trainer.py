@@ -108,9 +108,9 @@ def optimize_policy(
             sampler.follow()
             judged = {}
             if validation and (number - 1) % config.eval_steps == 0:
-                judged = _judge(validation, sampler.model, tokenizer, policy, state, config)
+                judged = _judge(validation, sampler, tokenizer, policy, state, config)
             rollout = collect(
-                batch, policy, sampler.model, tokenizer, sources, config, generator,
+                batch, policy, sampler, tokenizer, sources, config, generator,
                 kl_coeff=state.kl_coeff, statistics=state.statistics,
             )  # fmt: skip
             state.stop_reason = _reason_to_stop(rollout, config)
@@ -123,8 +123,10 @@ def optimize_policy(
             if place and is_first():
                 save_checkpoint(place, policy, optimizers, generator, state)
             advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
-    sampler.follow()
-    judged = _judge(validation, sampler.model, tokenizer, policy, state, config) if validation else {}
+    judged = {}
+    if validation:
+        sampler.follow()
+        judged = _judge(validation, sampler, tokenizer, policy, state, config)
     if state.best:
         put_weights(policy, state.best)
     if is_first():
@@ -173,7 +175,7 @@ def _reason_to_stop(rollout: Rollout, config: PPOConfig) -> str:
 
 
 def _judge(
-    validation: Validation, sampler: Any, tokenizer: Any, policy: Policy, state: RunState, config: PPOConfig
+    validation: Validation, sampler: SamplingCopy, tokenizer: Any, policy: Policy, state: RunState, config: PPOConfig
 ) -> dict[str, float]:
     """Answers the validation prompts, remembers the best policy and warns where monitors fall as the reward rises."""
     scores = validation.scores(sampler, tokenizer, config)

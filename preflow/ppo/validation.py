@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from preflow.chat import encode_prompt, last_user_turn
+from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
-from preflow.generation.sampler import decode, sample
-from preflow.models import eos_ids, load_encoder
+from preflow.models import load_encoder
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.reward_sources import Answers, Source, parts_of
+from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed, ScoredText
 from preflow.scoring.registry import check_names, remembering, score_texts
@@ -39,18 +39,12 @@ class Validation:
     monitors: Sequence[str]
     embed: Embed
 
-    def scores(self, sampler: Any, tokenizer: Any, config: PPOConfig) -> Scores:
+    def scores(self, sampler: SamplingCopy, tokenizer: Any, config: PPOConfig) -> Scores:
         """Answers the prompts with the same random numbers each time and scores the answers."""
         generator = torch.Generator().manual_seed(config.seed)
-        samples = sample(
-            sampler,
-            [encode_prompt(tokenizer, row.prompt) for row in self.prompts],
-            uniforms=torch.rand(len(self.prompts), config.target_sequence_length, generator=generator),
-            temperature=config.temperature,
-            eos_ids=eos_ids(sampler, tokenizer),
-            pad_id=tokenizer.pad_token_id,
-        )
-        texts, stopped = decode(samples, tokenizer), samples.stopped.tolist()
+        uniforms = torch.rand(len(self.prompts), config.target_sequence_length, generator=generator)
+        samples, texts = sampler.answer(self.prompts, tokenizer, config, uniforms)
+        stopped = samples.stopped.tolist()
         parts = parts_of(self.sources, Answers(self.prompts, texts, stopped))
         reward = torch.stack([self.sources[name].weight * part for name, part in parts.items()]).sum(0)
         scored = [

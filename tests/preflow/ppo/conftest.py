@@ -107,7 +107,7 @@ def roll(policy_folder: Path, tokenizer: Any, prompts: list[Prompt], config: PPO
         generator = torch.Generator().manual_seed(2)
         sources = sources or {"reward_model": Source(1.0, partial(_by_reward_model, judge or Letters()))}
         return collect(
-            prompts, policy, sampler.model, tokenizer, sources, settings, generator,
+            prompts, policy, sampler, tokenizer, sources, settings, generator,
             kl_coeff=settings.kl_coeff, statistics=RewardStatistics(),
         )  # fmt: skip
 

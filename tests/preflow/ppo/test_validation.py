@@ -74,12 +74,12 @@ def test_the_same_policy_is_judged_the_same(
     sources = {"length": Source(2.0, lambda answers: torch.tensor([float(len(text)) for text in answers.responses]))}
     validation = Validation(questions(5, references=True), sources, ["repetition", "ended_properly"], remembering(None))
     copy = SamplingCopy(str(policy_folder), make_policy())
-    first = validation.scores(copy.model, tokenizer, config)
-    assert first == validation.scores(copy.model, tokenizer, config)
+    first = validation.scores(copy, tokenizer, config)
+    assert first == validation.scores(copy, tokenizer, config)
     assert set(first) == {"reward", "repetition", "ended_properly"}
     assert all(len(values) == 5 for values in first.values())
     copy.follow()
-    assert first != validation.scores(copy.model, tokenizer, config)
+    assert first != validation.scores(copy, tokenizer, config)
 
 
 def test_what_is_trained_on_cannot_watch(config: PPOConfig) -> None:
