@@ -17,7 +17,7 @@ NUM_SAMPLES = 4
 SAMPLING_TEMPERATURE = 1.0
 GENERATION_BATCH_SIZE = 64
 
-LABEL_WEIGHTS = {"relevance": 1.0, "ended_properly": 0.4, "repetition": 0.4, "length_fit": 0.2}
+LABEL_WEIGHTS = {"relevance": 1.25, "ended_properly": 0.4, "repetition": 0.4, "length_fit": 0.2}
 MONITORS = ["coherence", "reference_similarity"]
 MONITORS_WITHOUT_LABELS = [*LABEL_WEIGHTS, *MONITORS]
 MIN_SCORE_GAP = 0.05
