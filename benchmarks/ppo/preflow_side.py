@@ -41,12 +41,13 @@ def config_of(settings: dict[str, Any]) -> PPOConfig:
 
 def main(folder: Path, settings: dict[str, Any]) -> None:
     """Trains for a number of updates."""
-    log = folder / "preflow.jsonl"
+    name = "like_for_like" if settings.get("like_for_like") else "defaults"
+    log = folder / f"{name}.jsonl"
     optimize_policy(
         prompts=folder / "prompts.jsonl",
         model=str(folder / "policy"),
         reward_model=folder / "reward_model",
-        output=folder / "preflow",
+        output=folder / name,
         training_log=log,
         config=config_of(settings),
     )
