@@ -87,6 +87,21 @@ def parts_of(sources: Mapping[str, Source], answers: Answers) -> dict[str, Tenso
     return {name: source.score(answers).float() for name, source in sources.items()}
 
 
+def total_of(sources: Mapping[str, Source], parts: Mapping[str, Tensor]) -> Tensor:
+    """`[B]` sums of the parts, each times its weight."""
+    return torch.stack([sources[name].weight * scores for name, scores in parts.items()]).sum(0)
+
+
+def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
+    """`[B]` scores by an automated metric, NaN where it has nothing to say."""
+    texts = [
+        ScoredText(last_user_turn(prompt.prompt), response, stopped, prompt.reference)
+        for prompt, response, stopped in zip(*answers, strict=True)
+    ]
+    values = [score.value for score in METRICS[name].score(texts, embed)]
+    return torch.tensor([float("nan") if value is None else value for value in values])
+
+
 def _load(name: str, kind: str, rest: str, reward_model: Path | None, encoder: str) -> Score:
     if name == "reward_model":
         if reward_model is None:
@@ -100,7 +115,7 @@ def _load(name: str, kind: str, rest: str, reward_model: Path | None, encoder: s
         check_names([rest])
         if not encoder:
             raise PreflowError(f"encoder: none is given; '{name}' compares meanings, so give a sentence encoder")
-        return partial(_by_metric, rest, remembering(load_encoder(encoder)))
+        return partial(metric_scores, rest, remembering(load_encoder(encoder)))
     if kind == "function" and rest.count(":") == 1:
         return partial(_by_function, name, _function(name, *rest.split(":")))
     raise PreflowError(f"reward_weights: '{name}' is not known; the forms are {_FORMS}")
@@ -119,15 +134,6 @@ def _by_classifier(model: Any, tokenizer: Any, place: int, answers: Answers) -> 
         batch = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         parts.append(model(**batch.to(model.device)).logits[:, place].float().cpu())
     return torch.cat(parts)
-
-
-def _by_metric(name: str, embed: Embed, answers: Answers) -> Tensor:
-    texts = [
-        ScoredText(last_user_turn(prompt.prompt), response, stopped, prompt.reference)
-        for prompt, response, stopped in zip(*answers, strict=True)
-    ]
-    values = [score.value for score in METRICS[name].score(texts, embed)]
-    return torch.tensor([float("nan") if value is None else value for value in values])
 
 
 def _by_function(name: str, function: Callable[..., Sequence[float]], answers: Answers) -> Tensor:

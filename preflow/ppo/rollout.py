@@ -15,7 +15,7 @@ from preflow.ppo.kl import k1
 from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Policy
 from preflow.ppo.processes import gathered, own_rows
-from preflow.ppo.reward_sources import Answers, Source, parts_of
+from preflow.ppo.reward_sources import Answers, Source, parts_of, total_of
 from preflow.ppo.rewards import (
     RewardStatistics,
     clipped,
@@ -130,8 +130,7 @@ def collect(
     )
     stopped = gathered(samples.stopped)
     distinct = gathered(torch.tensor([distinct_share(text) for text in texts], device=device))
-    total = torch.stack([sources[name].weight * scores for name, scores in parts.items()]).sum(0)
-    scores, nonfinite = replace_nonfinite(total)
+    scores, nonfinite = replace_nonfinite(total_of(sources, parts))
     statistics = statistics.including(scores)
     final, clipped_scores = clipped(
         scores / statistics.deviation if config.normalize_reward else scores, config.reward_clip

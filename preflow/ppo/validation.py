@@ -7,15 +7,14 @@ from typing import Any
 
 import torch
 
-from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import load_encoder
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.reward_sources import Answers, Source, parts_of
+from preflow.ppo.reward_sources import Answers, Source, metric_scores, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
-from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import check_names, remembering, score_texts
+from preflow.scoring.metric import Embed
+from preflow.scoring.registry import check_names, remembering
 
 _SURELY = 2.0  # standard errors
 
@@ -44,20 +43,10 @@ class Validation:
         generator = torch.Generator().manual_seed(config.seed)
         uniforms = torch.rand(len(self.prompts), config.target_sequence_length, generator=generator)
         samples, texts = sampler.answer(self.prompts, tokenizer, config, uniforms)
-        stopped = samples.stopped.tolist()
-        parts = parts_of(self.sources, Answers(self.prompts, texts, stopped))
-        reward = torch.stack([self.sources[name].weight * part for name, part in parts.items()]).sum(0)
-        scored = [
-            ScoredText(last_user_turn(row.prompt), text, end, row.reference)
-            for row, text, end in zip(self.prompts, texts, stopped, strict=True)
-        ]
-        found = score_texts(scored, self.monitors, self.embed)
+        answers = Answers(self.prompts, texts, samples.stopped.tolist())
         return {
-            "reward": reward.tolist(),
-            **{
-                name: [math.nan if score.value is None else score.value for score in scores]
-                for name, scores in found.items()
-            },
+            "reward": total_of(self.sources, parts_of(self.sources, answers)).tolist(),
+            **{name: metric_scores(name, self.embed, answers).tolist() for name in self.monitors},
         }
 
 

@@ -27,11 +27,11 @@ from preflow.ppo import PPOConfig, optimize_policy
 
 torch.cuda.is_available = torch.cpu._is_avx512_bf16_supported = torch.cpu._is_amx_tile_supported = lambda: False
 torch.set_num_threads(1)
-prompts, model, reward_model, folder, config = sys.argv[1:]
+prompts, model, reward_model, encoder, folder, config = sys.argv[1:]
 optimize_policy(
     prompts=Path(prompts), model=model, reward_model=Path(reward_model), output=Path(folder) / "tuned",
     training_log=Path(folder) / "log.jsonl", config=eval(config), checkpoints=folder + "/checkpoints",
-    reward_weights={"reward_model": 1.0, "scorer:ended_properly": 0.5}, encoder=sys.argv[3],
+    reward_weights={"reward_model": 1.0, "scorer:ended_properly": 0.5}, encoder=encoder,
 )
 """
 
@@ -50,11 +50,13 @@ def run(
     torch.manual_seed(0)
     RewardModel(str(policy_folder), max_length=200).save(tmp_path / "reward")
     prompts = prompt_file(20)
-    (tmp_path / "run.py").write_text(_RUN.replace("sys.argv[3],", f'"{encoder_folder}",'))
+    (tmp_path / "run.py").write_text(_RUN)
 
     def start(config: PPOConfig, count: int) -> Path:
         folder = tmp_path / f"by-{count}"
-        arguments = [str(one) for one in (prompts, policy_folder, tmp_path / "reward", folder, repr(config))]
+        arguments = [
+            str(one) for one in (prompts, policy_folder, tmp_path / "reward", encoder_folder, folder, repr(config))
+        ]
         shared = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         if count > 1:
             shared |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
