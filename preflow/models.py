@@ -26,6 +26,9 @@ _PACKAGED = {
 }
 _LOADING = {"trust_remote_code": False, "use_safetensors": True}
 
+# transformers loads weights in threads. What those free stays with them: a PPO run held 0.4 GB that nobody could use.
+os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
+
 
 def preflow_home() -> Path:
     """The folder that holds everything preflow keeps: `PREFLOW_HOME`, or `~/.preflow`."""
@@ -143,11 +146,11 @@ def eos_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
 
 
-def load_backbone(reference: str) -> Any:
-    """A model without a head, in float32 and in evaluation mode (dropout is off), on the device."""
+def load_backbone(reference: str, dtype: torch.dtype = torch.float32) -> Any:
+    """A model without a head, in `dtype` and in evaluation mode (dropout is off), on the device."""
     from transformers import AutoModel
 
-    model = _load(AutoModel.from_pretrained, reference, dtype=torch.float32).to(device()).eval()
+    model = _load(AutoModel.from_pretrained, reference, dtype=dtype).to(device()).eval()
     use_grouped_attention(model)
     return model
 

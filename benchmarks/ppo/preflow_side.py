@@ -24,11 +24,12 @@ def config_of(settings: dict[str, Any]) -> PPOConfig:
             "learning_rate": 3e-6,
             "critic_learning_rate": 3e-6,
             "gae_lambda": 0.95,
+            "samples_per_prompt": 1,
+            "microbatch_tokens": 2048,
         }
     return PPOConfig(
         train_steps=settings["updates"],
         batch_size=_BATCH,
-        samples_per_prompt=1,
         epochs=_EPOCHS,
         minibatches=1,
         temperature=1.0,

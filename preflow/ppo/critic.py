@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from preflow.errors import PreflowError
-from preflow.models import autocast, device
-from preflow.ppo.episodes import Episodes, place, run_transformer
+from preflow.models import device
+from preflow.ppo.episodes import Episodes, place
+from preflow.ppo.lines import before_responses, lay_out, run_transformer
 from preflow.reward.model import RewardModel
 
 
@@ -39,7 +40,7 @@ class Critic(nn.Module):
 
     def forward(self, episodes: Episodes) -> Tensor:
         """`[B, T]` float32 values before each token, 0 outside the response mask."""
-        with autocast():
-            states = run_transformer(self.backbone, episodes.attention, input_ids=episodes.ids)
-        before = states[:, episodes.prompt_mask.shape[1] - 1 : -1][episodes.response_mask]
+        lines = lay_out(episodes)
+        states = run_transformer(self.backbone, lines, input_ids=episodes.ids.flatten()[lines.tokens])
+        before = before_responses(states, lines, episodes)
         return place(self.head(before.float()).squeeze(1).float(), episodes.response_mask)

@@ -1,63 +1,64 @@
-"""Token sequences that PPO evaluates, and how a transformer reads them."""
+"""Token sequences that PPO evaluates, and how they are cut into microbatches."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+_WIDTH_STEP = 16  # few different shapes: for each new one, kernels are made and memory is laid out again
+
 
 class Episodes(NamedTuple):
-    """Token sequences to evaluate: prompts padded on the left, responses on the right.
+    """B token sequences to evaluate: prompts padded on the left, responses on the right.
 
     Attributes:
         ids: `[B, P + T]` int64.
         prompt_mask: `[B, P]` bool.
-        response_mask: `[B, T]` bool.
+        response_mask: `[B, T]` bool, at least one true a row.
+        line: `[B]` int64, equal for episodes of one prompt that a transformer reads together (`lines.shared_lines`).
         hidden: `[B, P + T, H]` states after the layers that are not trained, where the policy keeps them.
     """
 
     ids: Tensor
     prompt_mask: Tensor
     response_mask: Tensor
+    line: Tensor
     hidden: Tensor | None = None
 
-    @property
-    def attention(self) -> Tensor:
-        """`[B, P + T]` bool, true on tokens."""
-        return torch.cat([self.prompt_mask, self.response_mask], 1)
-
     def select(self, rows: Tensor) -> "Episodes":
-        """The episodes of `rows`, without the columns that are padding in all of them."""
-        prompt_mask, response_mask = self.prompt_mask[rows], self.response_mask[rows]
-        width = self.prompt_mask.shape[1]
-        first = int(prompt_mask.any(0).int().argmax())
-        last = width + int(response_mask.sum(1).max())
-        hidden = None if self.hidden is None else self.hidden[rows, first:last]
-        return Episodes(self.ids[rows, first:last], prompt_mask[:, first:], response_mask[:, : last - width], hidden)
+        """The episodes of `rows`."""
+        return Episodes(*(None if tensor is None else tensor[rows] for tensor in self))  # type: ignore[arg-type]
+
+
+def alone(ids: Tensor, prompt_mask: Tensor, response_mask: Tensor) -> Episodes:
+    """Episodes of which each is read by itself."""
+    return Episodes(ids, prompt_mask, response_mask, torch.arange(len(ids), device=ids.device))
 
 
 def microbatches(episodes: Episodes, rows: Tensor, tokens: int) -> list[Tensor]:
-    """`rows` cut into groups of similar length, each of at most `tokens` tokens with its padding, or a single row."""
-    prompts, responses = episodes.prompt_mask[rows].sum(1), episodes.response_mask[rows].sum(1)
-    order = (prompts + responses).argsort(descending=True)
+    """`rows` cut into groups of lines of similar length, each of at most `tokens` tokens with its padding, or one line.
+
+    Episodes of one line stay together.
+    """
+    members: dict[int, list[int]] = {}
+    for row, line in zip(rows.tolist(), episodes.line[rows].tolist(), strict=True):
+        members.setdefault(line, []).append(row)
+    prompts, responses = episodes.prompt_mask.sum(1).tolist(), episodes.response_mask.sum(1).tolist()
+    lines = [(prompts[line[0]] + sum(responses[row] for row in line), line) for line in members.values()]
     parts: list[list[int]] = []
-    width = [0, 0]
-    for place, *lengths in torch.stack([order, prompts[order], responses[order]], 1).tolist():
-        width = [max(pair) for pair in zip(width, lengths, strict=True)]
-        if not parts or (len(parts[-1]) + 1) * sum(width) > tokens:
+    longest, count = 0, 0
+    for length, line in sorted(lines, key=lambda one: -one[0]):
+        if not parts or (count + 1) * longest > tokens:
             parts.append([])
-            width = lengths
-        parts[-1].append(place)
-    return [rows[part] for part in parts]
+            longest, count = padded_width(length), 0
+        parts[-1] += line
+        count += 1
+    return [torch.tensor(part, device=rows.device) for part in parts]
 
 
-def run_transformer(model: Any, attention: Tensor, **inputs: Tensor) -> Tensor:
-    """`[B, L, H]` last hidden states of a transformer without a head; positions count the tokens, not the padding."""
-    positions = (attention.long().cumsum(1) - 1).clamp(min=0)
-    states: Tensor = model(
-        **inputs, attention_mask=attention.long(), position_ids=positions, use_cache=False
-    ).last_hidden_state
-    return states
+def padded_width(length: int) -> int:
+    """How wide a tensor for lines of up to `length` tokens is."""
+    return -(-length // _WIDTH_STEP) * _WIDTH_STEP
 
 
 def place(values: Tensor, mask: Tensor) -> Tensor:

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from preflow.errors import PreflowError
-from preflow.models import autocast, device, preferred_dtype
+from preflow.models import device, preferred_dtype
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.critic import Critic
-from preflow.ppo.episodes import Episodes, place
+from preflow.ppo.episodes import Episodes, alone, place
+from preflow.ppo.lines import before_responses, can_share_lines, lay_out, rounded_weights, shared_lines
 from preflow.ppo.token_logprobs import token_logprobs, token_logprobs_and_entropy
 from preflow.ppo.trained_weights import base_of, frozen_layers, load_reference, load_trained
 from preflow.ppo.trunk import Trunk
@@ -47,12 +49,10 @@ class Policy(nn.Module):
         self.temperature = config.temperature
         self.model = load_trained(reference, config)
         base = base_of(self.model)
-        with autocast():
-            self.trunk = Trunk(base, frozen_layers(base, config))
+        self.trunk = Trunk(base, frozen_layers(base, config))
         self.reference = None if config.lora_rank else load_reference(reference, base, self.trunk.frozen_layers)
         if self.reference is not None:
-            with autocast():
-                self.reference_trunk = Trunk(self.reference, self.trunk.frozen_layers)
+            self.reference_trunk = Trunk(self.reference, self.trunk.frozen_layers)
         self.critic = critic
         if critic is None:
             self.value_head = nn.Linear(base.config.hidden_size, 1)
@@ -60,6 +60,9 @@ class Policy(nn.Module):
             nn.init.zeros_(self.value_head.bias)
         self.to(device())
         self._check_head(reference)
+        inner = getattr(base, base.base_model_prefix)
+        read = [inner] if critic is None else [inner, critic.backbone]
+        self._shares_lines = config.samples_per_prompt > 1 and all(can_share_lines(one) for one in read)
 
     def forward(self, episodes: Episodes, *, entropy: bool = False) -> Outputs:
         """Log-probabilities, values and, if asked, entropies of the response tokens.
@@ -84,10 +87,13 @@ class Policy(nn.Module):
             hidden = self._before_responses(episodes, self.trunk)
         return self._head_values(hidden, episodes.response_mask)
 
+    def lines(self, episodes: Episodes, tokens: int) -> Tensor:
+        """`[B]` numbers of lines of up to `tokens` tokens, for `Episodes.line`."""
+        return shared_lines(episodes, tokens) if self._shares_lines else episodes.line
+
     def encode(self, episodes: Episodes) -> Tensor | None:
         """The states of the layers that are not trained, for `Episodes.hidden`."""
-        with autocast():
-            return self.trunk.lower(episodes.ids, episodes.attention)
+        return self.trunk.lower(episodes.ids, lay_out(episodes))
 
     @torch.no_grad()
     def reference_logprobs(self, episodes: Episodes) -> Tensor:
@@ -120,9 +126,8 @@ class Policy(nn.Module):
 
     def _before_responses(self, episodes: Episodes, trunk: Trunk) -> Tensor:
         """`[N, H]` last hidden states at the positions that predict a response token."""
-        with autocast():
-            states = trunk.upper(episodes.ids, episodes.hidden, episodes.attention)
-        return states[:, episodes.prompt_mask.shape[1] - 1 : -1][episodes.response_mask]
+        lines = lay_out(episodes)
+        return before_responses(trunk.upper(episodes.ids, episodes.hidden, lines), lines, episodes)
 
     def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor:
         return place(self.value_head(hidden.float()).squeeze(1), mask)
@@ -132,9 +137,11 @@ class Policy(nn.Module):
         """Refuses models that cap or scale their logits: what is optimized would not be what is sampled from."""
         base = base_of(self.model)
         ids = torch.arange(8, device=device())[None]
-        with autocast():
-            said = base(input_ids=ids, use_cache=False).logits.float()
-            linear = base.get_output_embeddings()(self.trunk.upper(ids, None, torch.ones_like(ids))).float()
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        lines = lay_out(alone(ids, mask[:, :1], mask[:, 1:]))
+        said = functional_call(base, rounded_weights(base), (), {"input_ids": ids, "use_cache": False}).logits.float()
+        head = base.get_output_embeddings().weight.to(preferred_dtype())
+        linear = (self.trunk.upper(ids, None, lines).flatten(0, 1)[lines.where] @ head.T).float()
         if (said - linear).abs().max() > 0.05 * said.abs().max():
             raise PreflowError(
                 f"{reference}: it caps or scales its logits, which PPO cannot handle; give another model"

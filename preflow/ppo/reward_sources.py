@@ -11,7 +11,7 @@ from torch import Tensor
 
 from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
-from preflow.models import load_encoder, load_sequence_classifier, load_tokenizer
+from preflow.models import load_encoder, load_sequence_classifier, load_tokenizer, preferred_dtype
 from preflow.ppo.config import PPOConfig
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
@@ -106,7 +106,7 @@ def _load(name: str, kind: str, rest: str, reward_model: Path | None, encoder: s
     if name == "reward_model":
         if reward_model is None:
             raise PreflowError("reward_weights: 'reward_model' is named, but no reward model is given")
-        return partial(_by_reward_model, RewardModel.load(reward_model))
+        return partial(_by_reward_model, RewardModel.load(reward_model, preferred_dtype()))
     if kind == "classifier" and rest:
         reference, _, label = rest.partition("#")
         model = load_sequence_classifier(reference)

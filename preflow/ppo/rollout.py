@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from preflow.ppo.advantages import gae
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.episodes import Episodes, microbatches
+from preflow.ppo.episodes import Episodes, alone, microbatches
 from preflow.ppo.kl import k1
 from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Policy
@@ -118,7 +118,7 @@ def collect(
 
     started = time.monotonic()
     episodes = _encoded(
-        Episodes(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_tokens
+        alone(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_tokens
     )
     evaluated = _evaluate(episodes, policy, config.microbatch_tokens)
     seconds["evaluation"] = time.monotonic() - started
@@ -168,15 +168,16 @@ def _widened(tensor: Tensor, width: int) -> Tensor:
 
 @torch.no_grad()
 def _encoded(episodes: Episodes, policy: Policy, tokens: int) -> Episodes:
-    """The episodes with the states of the layers that are not trained, where the policy keeps such states."""
-    size = max(1, tokens // episodes.ids.shape[1])
-    parts = [
-        policy.encode(Episodes(*(tensor[rows] for tensor in episodes[:3])))
-        for rows in torch.arange(len(episodes.ids), device=episodes.ids.device).split(size)  # type: ignore[no-untyped-call]
-    ]
-    return episodes._replace(
-        hidden=torch.cat([part for part in parts if part is not None]) if parts[0] is not None else None
-    )
+    """The episodes in lines, with the states of the layers that are not trained, where the policy keeps such states."""
+    episodes = episodes._replace(line=policy.lines(episodes, tokens))
+    hidden = None
+    for rows in _microbatches(episodes, tokens):
+        states = policy.encode(episodes.select(rows))
+        if states is None:
+            return episodes
+        hidden = states.new_empty(len(episodes.ids), *states.shape[1:]) if hidden is None else hidden
+        hidden[rows] = states
+    return episodes._replace(hidden=hidden)
 
 
 @torch.no_grad()
@@ -185,12 +186,14 @@ def _evaluate(episodes: Episodes, policy: Policy, tokens: int) -> tuple[Tensor, 
     logprobs, reference, values, entropy = (
         torch.zeros(episodes.response_mask.shape, device=episodes.ids.device) for _ in range(4)
     )
-    for rows in microbatches(episodes, torch.arange(len(episodes.ids), device=episodes.ids.device), tokens):
+    for rows in _microbatches(episodes, tokens):
         part = episodes.select(rows)
         outputs = policy(part, entropy=True)
-        width = part.response_mask.shape[1]
-        logprobs[rows, :width] = outputs.logprobs
-        values[rows, :width] = outputs.values
-        entropy[rows, :width] = outputs.entropy
-        reference[rows, :width] = policy.reference_logprobs(part)
+        logprobs[rows], values[rows] = outputs.logprobs, outputs.values
+        entropy[rows] = outputs.entropy
+        reference[rows] = policy.reference_logprobs(part)
     return logprobs, reference, values, entropy
+
+
+def _microbatches(episodes: Episodes, tokens: int) -> list[Tensor]:
+    return microbatches(episodes, torch.arange(len(episodes.ids), device=episodes.ids.device), tokens)

@@ -25,12 +25,13 @@ class SamplingCopy:
 
     def __init__(self, reference: str, policy: Policy) -> None:
         """Loads the base model twice: float32 weights to add to, and the model that samples."""
-        self.model: Any = load_causal_lm(reference)
+        self.model: Any = load_causal_lm(reference).requires_grad_(False)
         pack_linear_layers(self.model)
         base = base_of(policy.model)
         self._adapted: list[tuple[Any, Tensor, Any]] = []
         self._trained: list[tuple[Any, Any]] = []
         if base is not policy.model:
+            self._lend(base, policy.trunk.frozen_layers)
             exact = load_causal_lm(reference, torch.float32).state_dict()
             self._adapted = [
                 (layer, exact[f"{name}.weight"], self.model.get_submodule(name))
@@ -64,6 +65,14 @@ class SamplingCopy:
             pad_id=tokenizer.pad_token_id,
         )
         return samples, decode(samples, tokenizer)
+
+    def _lend(self, base: Any, layers: int) -> None:
+        """Gives the policy, which saves adapters alone, the copy's embeddings and lowest layers instead of its own."""
+        own, others = (getattr(model, base.base_model_prefix) for model in (self.model, base))
+        for place in range(layers):
+            others.layers[place] = own.layers[place]
+        base.set_input_embeddings(self.model.get_input_embeddings())
+        base.tie_weights()
 
     @torch.no_grad()
     def follow(self) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 _POSITIONS_AT_ONCE = 128
-_POSITIONS_AT_ONCE_BACKWARD = 512  # each time, a gradient as large as the head is added up
+_PARTS_A_PRODUCT = 4  # of the backward pass: after each product, a gradient as large as the head is added up
 
 
 def token_logprobs(hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
@@ -34,7 +34,8 @@ def token_logprobs_and_entropy(
     """The same without gradients, and the `[N]` float32 entropies of the distributions."""
     logprobs, entropies = (torch.empty(len(tokens), device=hidden.device) for _ in range(2))
     weight, bias = _head_in(dtype, head.weight, head.bias)
-    for part, logits, probabilities, normaliser in _distributions(hidden, weight, bias, temperature):
+    for part, logits, probabilities in _distributions(hidden, weight, bias, temperature):
+        normaliser = _normaliser(logits, probabilities)
         logprobs[part] = _at(logits, tokens[part]) - normaliser
         entropies[part] = normaliser - probabilities.mul_(logits).sum(-1)
     return logprobs, entropies
@@ -56,8 +57,8 @@ class _TokenLogprobs(torch.autograd.Function):
         derivative = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         ctx.save_for_backward(derivative, hidden, weight, bias, tokens)
         weight, bias = _head_in(dtype, weight, bias)
-        for part, logits, probabilities, normaliser in _distributions(hidden, weight, bias, temperature):
-            logprobs[part] = _at(logits, tokens[part]) - normaliser
+        for part, logits, probabilities in _distributions(hidden, weight, bias, temperature):
+            logprobs[part] = _at(logits, tokens[part]) - _normaliser(logits, probabilities)
             if derivative is not None:
                 expected = probabilities.to(weight.dtype) @ weight
                 derivative[part] = ((weight[tokens[part]].float() - expected.float()) / temperature).to(hidden.dtype)
@@ -72,13 +73,19 @@ class _TokenLogprobs(torch.autograd.Function):
         if by_weight is not None or by_bias is not None:
             cast = _head_in(ctx.dtype, weight, bias)
             scaled = gradient / ctx.temperature
-            for part, _, by_logits, _ in _distributions(hidden, *cast, ctx.temperature, _POSITIONS_AT_ONCE_BACKWARD):
-                by_logits.mul_(-scaled[part, None])
-                by_logits.scatter_add_(1, tokens[part, None], scaled[part, None])
+            step = _POSITIONS_AT_ONCE * _PARTS_A_PRODUCT
+            by_logits = torch.empty(min(step, len(hidden)), len(weight), dtype=ctx.dtype, device=hidden.device)
+            for start in range(0, len(hidden), step):
+                some = slice(start, start + step)
+                count = len(hidden[some])
+                for part, _, by_part in _distributions(hidden[some], *cast, ctx.temperature):
+                    factors = scaled[some][part, None]
+                    by_part.mul_(-factors).scatter_add_(1, tokens[some][part, None], factors)
+                    by_logits[:count][part] = by_part
                 if by_weight is not None:
-                    by_weight += by_logits.to(ctx.dtype).T @ hidden[part].to(ctx.dtype)
+                    by_weight += by_logits[:count].T @ hidden[some].to(ctx.dtype)
                 if by_bias is not None:
-                    by_bias += by_logits.sum(0)
+                    by_bias += by_logits[:count].sum(0, dtype=torch.float32)
         return by_hidden, by_weight, by_bias, None, None, None
 
 
@@ -87,19 +94,22 @@ def _head_in(dtype: torch.dtype, weight: Tensor, bias: Tensor | None) -> tuple[T
 
 
 def _distributions(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, at_once: int = _POSITIONS_AT_ONCE
-) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Part by part of the positions: which, their logits, probabilities, and the logarithms of the softmax's sums.
-
-    The sum is read off the largest probability, `exp(0) / sum`: PyTorch's softmax keeps a row in the caches, a separate
-    `logsumexp` would go through memory several times more.
-    """
-    for start in range(0, len(hidden), at_once):
-        part = slice(start, start + at_once)
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Part by part of the positions: which, their logits, and their probabilities, float32 of `[N, V]` each."""
+    for start in range(0, len(hidden), _POSITIONS_AT_ONCE):
+        part = slice(start, start + _POSITIONS_AT_ONCE)
         logits = nn.functional.linear(hidden[part].to(weight.dtype), weight, bias).float().div_(temperature)
-        highest, place = logits.max(-1)
-        probabilities = logits.softmax(-1)
-        yield part, logits, probabilities, highest - _at(probabilities, place).log()
+        yield part, logits, logits.softmax(-1)
+
+
+def _normaliser(logits: Tensor, probabilities: Tensor) -> Tensor:
+    """`[N]` logarithms of the sums of a softmax, by the largest probability, which is `exp(0) / sum`.
+
+    PyTorch's softmax keeps a row in the caches; a separate `logsumexp` would go through memory several times more.
+    """
+    highest, place = logits.max(-1)
+    return highest - _at(probabilities, place).log()
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:

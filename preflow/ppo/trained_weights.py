@@ -37,11 +37,8 @@ def load_trained(reference: str, config: PPOConfig) -> Any:
 
 
 def load_reference(reference: str, trained: Any, frozen_layers: int) -> Any:
-    """A frozen copy of the model as it was; it shares the layers and embeddings that are not trained.
-
-    It is in float32 too: rounded otherwise than the policy it would seem to differ from it at the start already.
-    """
-    copy = load_causal_lm(reference, torch.float32).requires_grad_(False)
+    """A frozen copy of the model as it was; it shares the layers and embeddings that are not trained."""
+    copy = load_causal_lm(reference).requires_grad_(False)
     if frozen_layers:
         own, others = getattr(copy, copy.base_model_prefix), getattr(trained, trained.base_model_prefix)
         for place in range(frozen_layers):

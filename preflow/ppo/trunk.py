@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preflow.ppo.episodes import run_transformer
+from preflow.ppo.episodes import alone
+from preflow.ppo.lines import Lines, lay_out, run_transformer
 
 _TOLERANCE = 1e-2
 
@@ -30,19 +31,20 @@ class Trunk:
         self.frozen_layers = frozen_layers if self._can_cut(frozen_layers) else 0
 
     @torch.no_grad()
-    def lower(self, ids: Tensor, attention: Tensor) -> Tensor | None:
-        """`[B, L, H]` hidden states after the frozen layers for `[B, L]` tokens; None where the model is not cut."""
+    def lower(self, ids: Tensor, lines: Lines) -> Tensor | None:
+        """`[B, P + T, H]` states after the frozen layers for `[B, P + T]` tokens; None where the model is not cut."""
         if not self.frozen_layers:
             return None
         with self._only(slice(0, self.frozen_layers), nn.Identity()):
-            return run_transformer(self._model, attention, input_ids=ids)
+            states = run_transformer(self._model, lines, input_ids=ids.flatten()[lines.tokens])
+        return states.flatten(0, 1)[lines.where]
 
-    def upper(self, ids: Tensor, hidden: Tensor | None, attention: Tensor) -> Tensor:
-        """`[B, L, H]` last hidden states, from those that `lower` gave, or from the tokens where it gave none."""
+    def upper(self, ids: Tensor, hidden: Tensor | None, lines: Lines) -> Tensor:
+        """`[R, L, H]` last hidden states, from those that `lower` gave, or from the tokens where it gave none."""
         if hidden is None:
-            return run_transformer(self._model, attention, input_ids=ids)
+            return run_transformer(self._model, lines, input_ids=ids.flatten()[lines.tokens])
         with self._only(slice(self.frozen_layers, None), self._model.norm):
-            return run_transformer(self._model, attention, inputs_embeds=hidden)
+            return run_transformer(self._model, lines, inputs_embeds=hidden.flatten(0, 1)[lines.tokens])
 
     @contextmanager
     def _only(self, layers: slice, norm: nn.Module) -> Iterator[None]:
@@ -61,7 +63,10 @@ class Trunk:
             return False
         self.frozen_layers = frozen_layers
         ids = torch.arange(8, device=self._model.device)[None]
-        attention = torch.ones_like(ids)
-        whole = run_transformer(self._model, attention, input_ids=ids).float()
-        cut = self.upper(ids, self.lower(ids, attention), attention).float()
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        lines = lay_out(alone(ids, mask[:, :1], mask[:, 1:]))
+        whole, cut = (
+            self.upper(ids, hidden, lines).flatten(0, 1)[lines.where].float()
+            for hidden in (None, self.lower(ids, lines))
+        )
         return bool((whole - cut).abs().max() <= _TOLERANCE * whole.abs().max())

@@ -55,7 +55,7 @@ def make_optimizers(policy: Policy, config: PPOConfig) -> list[torch.optim.Optim
     on_policy = {"params": list(policy.policy_parameters()), "lr": config.learning_rate}
     on_critic = {"params": list(policy.critic_parameters()), "lr": config.critic_learning_rate}
     groups = [[on_policy, on_critic]] if policy.critic is None else [[on_policy], [on_critic]]
-    optimizers = [torch.optim.AdamW(group, weight_decay=0.0, eps=1e-5) for group in groups]
+    optimizers = [torch.optim.AdamW(group, weight_decay=0.0, eps=1e-5, fused=True) for group in groups]
     for optimizer in optimizers:
         for settings in optimizer.param_groups:
             settings["peak_lr"] = settings["lr"]

@@ -28,7 +28,7 @@ from preflow.writing import written_beside
 Kind = Literal["encoder", "causal"]
 _SETTINGS, _HEAD = "reward_model.json", "head.safetensors"
 _INITIAL_SCALE = 10.0
-_SCORING_BATCH = 64
+_SCORING_BATCH = 16
 
 
 class RewardModel(nn.Module):
@@ -39,12 +39,14 @@ class RewardModel(nn.Module):
         scale: The standard deviation of raw rewards, so that scores have about unit variance.
     """
 
-    def __init__(self, reference: str, *, max_length: int, kind: Kind | None = None) -> None:
+    def __init__(
+        self, reference: str, *, max_length: int, kind: Kind | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Loads the backbone of a base model and gives it a fresh head. The base model's own classes tell its kind."""
         super().__init__()
         self.zero_point, self.scale = 0.0, 1.0
         self.tokenizer = load_tokenizer(reference)
-        self.backbone = load_backbone(reference)
+        self.backbone = load_backbone(reference, dtype)
         readable = getattr(self.backbone.config, "max_position_embeddings", max_length)
         self.max_length = min(max_length, self.tokenizer.model_max_length, readable)
         self.kind: Kind = kind or _kind_of(self.backbone.config)
@@ -92,8 +94,12 @@ class RewardModel(nn.Module):
             (beside / _SETTINGS).write_text(json.dumps(settings, indent=2))
 
     @classmethod
-    def load(cls, folder: Path) -> "RewardModel":
+    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "RewardModel":
         """Reads what `save` wrote.
+
+        Args:
+            folder: The folder.
+            dtype: Of the backbone. Half of float32 is enough to score with.
 
         Raises:
             PreflowError: The folder holds no reward model of preflow.
@@ -102,7 +108,7 @@ class RewardModel(nn.Module):
         if not path.is_file():
             raise PreflowError(f"{folder}: no {_SETTINGS} there; give the folder that train-reward-model wrote")
         settings = json.loads(path.read_text())
-        model = cls(str(folder), max_length=settings["max_length"], kind=settings["kind"])
+        model = cls(str(folder), max_length=settings["max_length"], kind=settings["kind"], dtype=dtype)
         head = load_file(folder / _HEAD)
         model.head.load_state_dict({"weight": head["weight"], "bias": head["bias"]})
         model.likeness.data.copy_(head["likeness"])

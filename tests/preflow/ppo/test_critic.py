@@ -11,7 +11,7 @@ from preflow.chat import encode_prompt
 from preflow.errors import PreflowError
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.critic import Critic
-from preflow.ppo.episodes import Episodes
+from preflow.ppo.episodes import alone
 from preflow.ppo.policy import Policy
 from preflow.ppo.rollout import Rollout
 from preflow.ppo.update import make_optimizers, update
@@ -46,7 +46,7 @@ def test_its_value_after_a_whole_answer_is_the_score(
     prompt_mask = torch.tensor([[place >= widths[0] - len(first) for place in range(widths[0])] for first, _ in rows])
     response_mask = torch.tensor([[place < len(then) for place in range(widths[1])] for _, then in rows])
     with torch.no_grad():
-        values = Critic(reward_folder, tokenizer)(Episodes(ids, prompt_mask, response_mask))
+        values = Critic(reward_folder, tokenizer)(alone(ids, prompt_mask, response_mask))
     scores = RewardModel.load(reward_folder).score([row.prompt for row in prompts[:2]], answers)
     for row, (_, then) in enumerate(rows):
         assert float(values[row, len(then) - 1]) == pytest.approx(float(scores[row]), abs=1e-4)

@@ -38,3 +38,14 @@ def test_it_has_weights_of_its_own(make_policy: Callable[..., Policy], policy_fo
     SamplingCopy(str(policy_folder), policy).follow()
     for name, value in policy.model.get_base_model().state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_what_it_lends_the_policy_is_not_trained(make_policy: Callable[..., Policy], policy_folder: Path) -> None:
+    policy = make_policy(lora_layers=1)
+    before = {name for name, value in policy.named_parameters() if value.requires_grad}
+    copy = SamplingCopy(str(policy_folder), policy)
+    base = policy.model.get_base_model()
+    assert base.model.layers[0] is copy.model.model.layers[0]
+    assert base.get_input_embeddings() is copy.model.get_input_embeddings()
+    assert base.get_output_embeddings().weight is base.get_input_embeddings().weight, "still tied"
+    assert {name for name, value in policy.named_parameters() if value.requires_grad} == before

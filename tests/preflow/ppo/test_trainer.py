@@ -31,7 +31,7 @@ def optimize(
 
     def run(config: PPOConfig, judge: Any = None, **given: Any) -> dict[str, Any]:
         if judge is not None:
-            monkeypatch.setattr(RewardModel, "load", lambda folder: judge)
+            monkeypatch.setattr(RewardModel, "load", lambda folder, dtype: judge)
         settings: dict[str, Any] = {
             "prompts": given.get("prompts") or prompt_file(20),
             "model": str(policy_folder),
