@@ -4,7 +4,6 @@ python -m benchmarks.ppo TRL_PYTHON [UPDATES]; the last line is JSON. `make benc
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,15 +11,14 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.ppo.inputs import write_inputs
+from benchmarks.ppo.sides import preflow_command, rows_of, trl_command
 
 _PHASES = ("sampling", "scoring", "evaluation", "update")
-_HERE = Path(__file__).parent
 
 
 def main(trl_python: str, updates: int) -> None:
     """Prints a table of all sides, and the ratios of preflow over the better of TRL's dtypes."""
-    trl = [trl_python, str(_HERE / "trl_side.py")]
-    ours = [sys.executable, "-m", "benchmarks.ppo.preflow_side"]
+    trl, ours = trl_command(trl_python), preflow_command()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_inputs(folder)
@@ -40,11 +38,7 @@ def main(trl_python: str, updates: int) -> None:
 
 def measured(command: list[str], folder: Path, settings: dict[str, Any]) -> dict[str, float]:
     """The means of all updates of a side but the first, in which memory is laid out."""
-    print(f"{' '.join(command[-1:])} {json.dumps(settings)}", file=sys.stderr, flush=True)
-    output = subprocess.run(
-        [*command, str(folder), json.dumps(settings)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    rows = [json.loads(line) for line in output.stdout.splitlines() if line.startswith("{")]
+    rows = rows_of(command, folder, settings)
     for row in rows:
         others = sum(row[f"seconds_{phase}"] for phase in _PHASES[:3])
         row["seconds_update"] = row["seconds"] - others

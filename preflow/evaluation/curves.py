@@ -1,4 +1,4 @@
-"""Small line charts over the updates of training: values in, coordinates of an SVG out."""
+"""Small line charts over the updates of training, or over how far it went: values in, coordinates of an SVG out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,9 @@ class Spec:
     """A chart to draw: its title, unit and the columns of the training log it shows, by name.
 
     `share` values are shown in per cent. `bounds` are values the vertical axis holds in any case, such as the zero of a
-    measure that cannot be negative, so that noise near a constant does not look like a trend.
+    measure that cannot be negative, so that noise near a constant does not look like a trend. With `over_kl` the
+    horizontal axis is the square root of the KL from the start (arXiv:2210.10760): there a reward that is driven too
+    far is seen to bend.
     """
 
     title: str
@@ -27,6 +29,7 @@ class Spec:
     columns: Mapping[str, str]
     share: bool = False
     bounds: tuple[float, ...] = ()
+    over_kl: bool = False
 
 
 CHARTS = (
@@ -99,8 +102,8 @@ def _validation_charts(log: Sequence[Mapping[str, Any]]) -> list[Spec]:
     own = (f"{_VALIDATION}reward", f"{_VALIDATION}falling_monitors")
     columns = {key: key.removeprefix(_VALIDATION).replace("_", " ") for key in names if key not in own}
     return [
-        Spec("Reward on validation prompts", "what PPO optimizes", {own[0]: "mean"}),
-        Spec("Monitors on validation prompts", "mean score, 0 to 1", columns),
+        Spec("Reward on validation prompts", "what PPO optimizes", {own[0]: "mean"}, over_kl=True),
+        Spec("Monitors on validation prompts", "mean score, 0 to 1", columns, over_kl=True),
     ]
 
 
@@ -117,9 +120,11 @@ def nice_ticks(low: float, high: float) -> list[float]:
 
 
 def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
-    updates = [
-        float(place) if (given := _finite(row.get("update"))) is None else given for place, row in enumerate(log, 1)
-    ]
+    if spec.over_kl:
+        log = sorted(log, key=_distance)
+        places = [_distance(row) for row in log]
+    else:
+        places = [_update(row, place) for place, row in enumerate(log, 1)]
     factor = 100.0 if spec.share else 1.0
     columns = {
         name: [None if (value := _finite(row.get(key))) is None else factor * value for row in log]
@@ -129,18 +134,18 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
     if not numbers:
         return None
     ticks = nice_ticks(min([*numbers, *spec.bounds]), max([*numbers, *spec.bounds]))
-    across = _Scale(min(updates), max(updates), LEFT, WIDTH - RIGHT)
+    across = _Scale(min(places), max(places), LEFT, WIDTH - RIGHT)
     up = _Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     finer = max(digits + 1, 1 if ticks[-1] >= 10 else 2)
-    series = tuple(_series(name, updates, values, across, up, finer) for name, values in columns.items())
+    series = tuple(_series(name, places, values, across, up, finer) for name, values in columns.items())
     main = next(shown for values in columns.values() if (shown := [value for value in values if value is not None]))
     return Chart(
         title=spec.title,
         unit=spec.unit,
         series=series,
         y_ticks=tuple((_round(up(tick)), _label(tick, digits)) for tick in ticks),
-        x_ticks=_update_ticks(updates, across),
+        x_ticks=_across_ticks(places, across, "√KL {:.1f}" if spec.over_kl else "update {:g}"),
         lowest=_label(min(main), finer),
         highest=_label(max(main), finer),
         first=_label(main[0], finer),
@@ -149,15 +154,15 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
 
 
 def _series(
-    name: str, updates: Sequence[float], values: Sequence[float | None], across: _Scale, up: _Scale, digits: int
+    name: str, places: Sequence[float], values: Sequence[float | None], across: _Scale, up: _Scale, digits: int
 ) -> Series:
     """Coordinates of one line, broken where values are missing; a value alone between gaps gets a dot."""
     pieces: list[list[tuple[float, float]]] = [[]]
-    for update, value in zip(updates, values, strict=True):
+    for place, value in zip(places, values, strict=True):
         if value is None:
             pieces.append([])
         else:
-            pieces[-1].append((_round(across(update)), _round(up(value))))
+            pieces[-1].append((_round(across(place)), _round(up(value))))
     points = [point for piece in pieces for point in piece]
     alone = [piece[0] for piece in pieces if len(piece) == 1]
     given = [value for value in values if value is not None]
@@ -169,11 +174,21 @@ def _series(
     )
 
 
-def _update_ticks(updates: Sequence[float], across: _Scale) -> tuple[tuple[float, str, str], ...]:
-    first, last = min(updates), max(updates)
+def _across_ticks(places: Sequence[float], across: _Scale, label: str) -> tuple[tuple[float, str, str], ...]:
+    first, last = min(places), max(places)
     if first == last:
-        return ((_round(across(first)), f"update {first:g}", "middle"),)
-    return ((_round(across(first)), f"update {first:g}", "start"), (_round(across(last)), f"{last:g}", "end"))
+        return ((_round(across(first)), label.format(first), "middle"),)
+    short = label.partition(" ")[2].format(last)
+    return ((_round(across(first)), label.format(first), "start"), (_round(across(last)), short, "end"))
+
+
+def _update(row: Mapping[str, Any], place: int) -> float:
+    given = _finite(row.get("update"))
+    return float(place) if given is None else given
+
+
+def _distance(row: Mapping[str, Any]) -> float:
+    return math.sqrt(max(0.0, _finite(row.get("kl")) or 0.0))
 
 
 def _finite(value: Any) -> float | None:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
-from preflow.models import load_encoder, load_sequence_classifier, load_tokenizer, preferred_dtype
+from preflow.models import load_sequence_classifier, load_tokenizer, preferred_dtype
 from preflow.ppo.config import PPOConfig
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import METRICS, check_names, remembering
+from preflow.scoring.registry import METRICS, check_names
 
 _FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
 _BATCH = 64
@@ -48,7 +48,7 @@ class Source(NamedTuple):
 
 
 def load_rewards(
-    weights: Mapping[str, float], *, reward_model: Path | None, encoder: str, config: PPOConfig
+    weights: Mapping[str, float], *, reward_model: Path | None, embed: Embed, config: PPOConfig
 ) -> dict[str, Source]:
     """Loads the parts of a reward.
 
@@ -61,7 +61,7 @@ def load_rewards(
             `function:MODULE:NAME`, a Python function that is called with `prompts` and `completions`, lists of equal
             length, and returns a number for each.
         reward_model: Folder of a reward model, for the part of that name.
-        encoder: Reference of the sentence encoder, for metrics.
+        embed: For metrics that compare meanings.
         config: Settings.
 
     Raises:
@@ -78,7 +78,7 @@ def load_rewards(
                 f"missing_eos: a score cannot be replaced by {-config.missing_eos_penalty} where nobody knows what 0 "
                 f"means, as for '{name}'; set missing_eos to subtract"
             )
-        sources[name] = Source(weight, _load(name, kind, rest, reward_model, encoder))
+        sources[name] = Source(weight, _load(name, kind, rest, reward_model, embed))
     return sources
 
 
@@ -102,7 +102,7 @@ def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
     return torch.tensor([float("nan") if value is None else value for value in values])
 
 
-def _load(name: str, kind: str, rest: str, reward_model: Path | None, encoder: str) -> Score:
+def _load(name: str, kind: str, rest: str, reward_model: Path | None, embed: Embed) -> Score:
     if name == "reward_model":
         if reward_model is None:
             raise PreflowError("reward_weights: 'reward_model' is named, but no reward model is given")
@@ -113,9 +113,7 @@ def _load(name: str, kind: str, rest: str, reward_model: Path | None, encoder: s
         return partial(_by_classifier, model, load_tokenizer(reference), _class(reference, model.config, label))
     if kind == "scorer":
         check_names([rest])
-        if not encoder:
-            raise PreflowError(f"encoder: none is given; '{name}' compares meanings, so give a sentence encoder")
-        return partial(metric_scores, rest, remembering(load_encoder(encoder)))
+        return partial(metric_scores, rest, embed)
     if kind == "function" and rest.count(":") == 1:
         return partial(_by_function, name, _function(name, *rest.split(":")))
     raise PreflowError(f"reward_weights: '{name}' is not known; the forms are {_FORMS}")

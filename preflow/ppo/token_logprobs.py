@@ -96,21 +96,24 @@ def _head_in(dtype: torch.dtype, weight: Tensor, bias: Tensor | None) -> tuple[T
 def _distributions(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Part by part of the positions: which, their logits, and their probabilities, float32 of `[N, V]` each."""
+    """Part by part of the positions: which, `[N, V]` logits, and `[N, V]` float32 probabilities."""
     for start in range(0, len(hidden), _POSITIONS_AT_ONCE):
         part = slice(start, start + _POSITIONS_AT_ONCE)
-        logits = nn.functional.linear(hidden[part].to(weight.dtype), weight, bias).float().div_(temperature)
-        yield part, logits, logits.softmax(-1)
+        logits = nn.functional.linear(hidden[part].to(weight.dtype), weight, bias)
+        if temperature != 1:
+            logits = logits.float().div_(temperature)
+        yield part, logits, logits.softmax(-1, dtype=torch.float32)
 
 
 def _normaliser(logits: Tensor, probabilities: Tensor) -> Tensor:
-    """`[N]` logarithms of the sums of a softmax, by the largest probability, which is `exp(0) / sum`.
+    """`[N]` float32 logarithms of the sums of a softmax, by the largest probability, which is `exp(0) / sum`.
 
     PyTorch's softmax keeps a row in the caches; a separate `logsumexp` would go through memory several times more.
     """
     highest, place = logits.max(-1)
-    return highest - _at(probabilities, place).log()
+    return highest.float() - _at(probabilities, place).log()
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
-    return values.gather(1, places[:, None]).squeeze(1)
+    """`[N]` float32 of `[N, V]`."""
+    return values.gather(1, places[:, None]).squeeze(1).float()

@@ -11,7 +11,7 @@ import torch
 
 from preflow.errors import PreflowError
 from preflow.identity import digest_json, split_of
-from preflow.models import load_tokenizer, model_digest
+from preflow.models import load_encoder, load_tokenizer, model_digest
 from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.critic import Critic
@@ -27,6 +27,8 @@ from preflow.ppo.update import UpdateStats, make_optimizers, update
 from preflow.ppo.validation import Validation, falling_monitors, load_validation, means
 from preflow.progress import track
 from preflow.rows import Prompt, read_rows
+from preflow.scoring.metric import Embed
+from preflow.scoring.registry import remembering
 from preflow.uris import delete_folder
 from preflow.writing import written_beside
 
@@ -78,11 +80,13 @@ def optimize_policy(
     rows = [row for row in everything if split_of(row.prompt_id) == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
+    _refuse_full(output, config)
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(model)
-    sources = load_rewards(reward_weights, reward_model=reward_model, encoder=encoder, config=config)
+    embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
+    sources = load_rewards(reward_weights, reward_model=reward_model, embed=embed, config=config)
     held_out = [row for row in everything if split_of(row.prompt_id) == "validation"]
-    validation = load_validation(held_out, sources, monitors, encoder, config)
+    validation = load_validation(held_out, sources, monitors, embed, config)
     policy = Policy(model, config, _separate_critic(reward_model, tokenizer) if config.critic == "separate" else None)
     sampler = SamplingCopy(model, policy)
     optimizers = make_optimizers(policy, config)
@@ -134,6 +138,20 @@ def optimize_policy(
         if place:
             delete_folder(place)
     return {**_summary(state, config), **judged}
+
+
+def _refuse_full(output: Path, config: PPOConfig) -> None:
+    """Refuses at the start what could not be replaced at the end: a folder that holds something else."""
+    kind = "adapter_config.json" if config.lora_rank else "config.json"
+    if output.is_dir() and any(output.iterdir()) and not (output / kind).is_file():
+        raise PreflowError(f"{output}: holds other files already; give an empty folder")
+
+
+def _embed(encoder: str, metrics: Sequence[str]) -> Embed:
+    """What metrics compare meanings with; one for all of them."""
+    if metrics and not encoder:
+        raise PreflowError(f"encoder: none is given; '{metrics[0]}' compares meanings, so give a sentence encoder")
+    return remembering(load_encoder(encoder) if metrics else None)
 
 
 def _separate_critic(reward_model: Path | None, tokenizer: Any) -> Critic:

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 
 from preflow.errors import PreflowError
-from preflow.models import load_encoder
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.reward_sources import Answers, Source, metric_scores, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed
-from preflow.scoring.registry import check_names, remembering
+from preflow.scoring.registry import check_names
 
 _SURELY = 2.0  # standard errors
 
@@ -54,7 +53,7 @@ def load_validation(
     prompts: Sequence[Prompt],
     sources: Mapping[str, Source],
     monitors: Sequence[str],
-    encoder: str,
+    embed: Embed,
     config: PPOConfig,
 ) -> Validation | None:
     """What `config.eval_steps` asks for; None where that is 0 or there is no validation prompt.
@@ -68,7 +67,6 @@ def load_validation(
             raise PreflowError(f"monitors: '{name}' is part of the reward; a monitor must not be trained on")
     if not config.eval_steps or not prompts:
         return None
-    embed = remembering(load_encoder(encoder) if monitors else None)
     return Validation(prompts[: config.eval_prompts], sources, monitors, embed)
 
 

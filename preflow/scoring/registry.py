@@ -14,6 +14,7 @@ METRICS: Mapping[str, Metric] = {
     for module in (relevance, ended_properly, repetition, length_fit, coherence, reference_similarity)
 }
 _ENCODER_BATCH = 64
+_REMEMBERED = 10_000  # texts
 
 
 def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> None:
@@ -54,20 +55,26 @@ def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embe
 
 
 def remembering(encoder: object) -> Embed:
-    """An `Embed` over a sentence encoder that encodes each distinct text once, longest first, in batches."""
+    """An `Embed` over a sentence encoder that encodes each distinct text once, longest first, in batches.
+
+    Of those from earlier calls it remembers the newest, so that long runs need no more memory than short ones.
+    """
     memory: dict[str, NDArray[np.float32]] = {}
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         missing = sorted({text for text in texts if text not in memory}, key=len, reverse=True)
         if missing:
-            vectors = encoder.encode(  # type: ignore[attr-defined]
+            encoded = encoder.encode(  # type: ignore[attr-defined]
                 missing,
                 batch_size=_ENCODER_BATCH,
                 normalize_embeddings=True,
                 show_progress_bar=False,
                 convert_to_numpy=True,
             )
-            memory.update(zip(missing, vectors.astype(np.float32), strict=True))
-        return np.stack([memory[text] for text in texts])
+            memory.update(zip(missing, encoded.astype(np.float32), strict=True))
+        vectors = np.stack([memory[text] for text in texts])
+        for text in list(memory)[:-_REMEMBERED]:
+            del memory[text]
+        return vectors
 
     return embed

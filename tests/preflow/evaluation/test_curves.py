@@ -87,13 +87,16 @@ def test_ticks_always_enclose_the_values(low: float, width: float) -> None:
     assert 2 <= len(ticks) <= 6
 
 
-def test_what_is_looked_at_now_and_then_is_an_unbroken_line() -> None:
+def test_validation_is_an_unbroken_line_over_how_far_the_model_has_gone() -> None:
     log: list[dict[str, float]] = [{"update": number} for number in range(1, 8)]
-    for place, reward, coherence in ((0, 0.1, 0.4), (3, 0.2, 0.3), (6, 0.3, math.nan)):
-        log[place] |= {"validation/reward": reward, "validation/coherence": coherence}
+    for place, reward, coherence, kl in ((0, 0.1, 0.4, -0.01), (3, 0.2, 0.3, 9.0), (6, 0.3, math.nan, 4.0)):
+        log[place] |= {"validation/reward": reward, "validation/coherence": coherence, "kl": kl}
         log[place] |= {"validation/falling_monitors": 0.0}
-    reward_chart, monitors = training_charts(log)
+    _, reward_chart, monitors = training_charts(log)
     assert (reward_chart.title, len(reward_chart.series[0].lines)) == ("Reward on validation prompts", 1)
-    assert [label for _, label, _ in reward_chart.x_ticks] == ["update 1", "7"]
+    assert [label for _, label, _ in reward_chart.x_ticks] == ["√KL 0.0", "3.0"]
+    (first, second, third) = reward_chart.series[0].dots
+    assert (second[0] - first[0]) / (third[0] - first[0]) == pytest.approx(2 / 3, abs=1e-3), "in the order of the KL"
+    assert second[1] < third[1], "the reward was highest before the end"
     assert [series.name for series in monitors.series] == ["coherence"]
     assert len(monitors.series[0].dots) == 2

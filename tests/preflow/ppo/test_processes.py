@@ -46,7 +46,7 @@ def free_port() -> int:
 def run(
     policy_folder: Path, encoder_folder: Path, prompt_file: Callable[..., Path], tmp_path: Path
 ) -> Callable[..., Path]:
-    """Runs PPO in so many gloo processes, into a folder of its own."""
+    """Runs PPO in so many gloo processes, which torchrun starts, into a folder of its own."""
     torch.manual_seed(0)
     RewardModel(str(policy_folder), max_length=200).save(tmp_path / "reward")
     prompts = prompt_file(20)
@@ -57,21 +57,19 @@ def run(
         arguments = [
             str(one) for one in (prompts, policy_folder, tmp_path / "reward", encoder_folder, folder, repr(config))
         ]
-        shared = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        launcher = [sys.executable]
         if count > 1:
-            shared |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        started = [
-            subprocess.Popen(
-                [sys.executable, str(tmp_path / "run.py"), *arguments],
-                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else shared,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(count)
-        ]
-        outputs = [process.communicate(timeout=120)[0] for process in started]
-        assert [process.returncode for process in started] == [0] * count
-        assert sum("optimizer steps" in output for output in outputs) == 1, "one of them speaks"
+            launcher += ["-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+            launcher += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+        done = subprocess.run(
+            [*launcher, str(tmp_path / "run.py"), *arguments],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0
+        assert done.stdout.count("optimizer steps") == 1, "one of them speaks"
         return folder
 
     return start

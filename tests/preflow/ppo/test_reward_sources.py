@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from preflow.errors import PreflowError
-from preflow.models import load_tokenizer
+from preflow.models import load_encoder, load_tokenizer
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.reward_sources import Answers, Score, load_rewards, parts_of
 from preflow.ppo.rollout import Rollout
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
+from preflow.scoring.registry import remembering
 
 pytestmark = pytest.mark.usefixtures("exact")
 CONFIG = PPOConfig()
@@ -34,7 +35,8 @@ def load(encoder_folder: Path) -> Callable[..., Score]:
     """Loads a reward of one part."""
 
     def run(name: str, reward_model: Path | None = None, config: PPOConfig = CONFIG) -> Score:
-        sources = load_rewards({name: 1.0}, reward_model=reward_model, encoder=str(encoder_folder), config=config)
+        embed = remembering(load_encoder(str(encoder_folder)))
+        sources = load_rewards({name: 1.0}, reward_model=reward_model, embed=embed, config=config)
         return sources[name].score
 
     return run
@@ -135,7 +137,7 @@ def test_parts_are_weighed_and_logged_one_by_one(
     module.ones = lambda prompts, completions: [1.0] * len(prompts)  # type: ignore[attr-defined]
     module.count = lambda prompts, completions: list(range(len(prompts)))  # type: ignore[attr-defined]
     weights = {"function:a_users_module:ones": 2.0, "function:a_users_module:count": -0.5}
-    sources = load_rewards(weights, reward_model=None, encoder="", config=CONFIG)
+    sources = load_rewards(weights, reward_model=None, embed=remembering(None), config=CONFIG)
     parts = parts_of(sources, answers)
     assert {name: part.tolist() for name, part in parts.items()} == {
         "function:a_users_module:ones": [1.0, 1.0, 1.0], "function:a_users_module:count": [0.0, 1.0, 2.0]
@@ -171,4 +173,4 @@ def test_a_score_without_a_zero_cannot_be_replaced(load: Callable[..., Score]) -
 
 def test_a_reward_of_nothing_is_refused() -> None:
     with pytest.raises(PreflowError, match="reward_weights: no part is named"):
-        load_rewards({}, reward_model=None, encoder="", config=CONFIG)
+        load_rewards({}, reward_model=None, embed=remembering(None), config=CONFIG)

@@ -50,6 +50,21 @@ def log(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
     return lambda: [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize(("name", "settings"), [("notes.txt", {}), ("adapter_config.json", {"lora_rank": 0})])
+def test_a_folder_with_other_files_is_refused_at_the_start(
+    optimize: Callable[..., Any], config: PPOConfig, tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / name).write_text("{}")
+    with pytest.raises(PreflowError, match="tuned: holds other files already; give an empty folder"):
+        optimize(replace(config, **settings), model="nowhere")
+
+
+def test_metrics_without_an_encoder_are_refused(optimize: Callable[..., Any], config: PPOConfig) -> None:
+    with pytest.raises(PreflowError, match="encoder: none is given; 'scorer:relevance' compares meanings"):
+        optimize(config, reward_weights={"scorer:relevance": 1.0})
+
+
 def test_the_policy_and_its_log_are_written(
     optimize: Callable[..., Any],
     log: Callable[..., Any],

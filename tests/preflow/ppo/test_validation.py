@@ -84,9 +84,11 @@ def test_the_same_policy_is_judged_the_same(
 
 def test_what_is_trained_on_cannot_watch(config: PPOConfig) -> None:
     with pytest.raises(PreflowError, match="monitors: 'repetition' is part of the reward; a monitor must not be"):
-        load_validation([], {"scorer:repetition": Source(1.0, lambda _: torch.zeros(0))}, ["repetition"], "", config)
+        load_validation(
+            [], {"scorer:repetition": Source(1.0, lambda _: torch.zeros(0))}, ["repetition"], remembering(None), config
+        )
     with pytest.raises(PreflowError, match="metric 'beauty' is not known"):
-        load_validation([], {}, ["beauty"], "", config)
+        load_validation([], {}, ["beauty"], remembering(None), config)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from preflow.errors import PreflowError
+from preflow.scoring import registry
 from preflow.scoring.label import label_score, scorer_digest
 from preflow.scoring.metric import Embed, ScoredText
 from preflow.scoring.registry import METRICS, check_names, check_roles, remembering, score_texts
@@ -86,6 +87,16 @@ def test_a_text_is_encoded_once_and_the_longest_first() -> None:
     assert vectors.tolist() == [[1], [3], [1], [2]]
     assert embed(["bb", "dddd"]).tolist() == [[2], [4]]
     assert encoder.seen == [["ccc", "bb", "a"], ["dddd"]]
+
+
+def test_only_the_newest_texts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_REMEMBERED", 2)
+    encoder = Encoder()
+    embed = remembering(encoder)
+    assert embed(["a", "bb", "ccc"]).tolist() == [[1], [2], [3]], "all of one call, however many"
+    embed(["bb", "a"])
+    embed(["ccc"])
+    assert encoder.seen == [["ccc", "bb", "a"], ["ccc"]]
 
 
 def test_an_unknown_metric_is_named_with_those_there_are() -> None:
