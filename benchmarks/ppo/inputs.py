@@ -1,6 +1,7 @@
 """What both sides are given: prompts of about 48 tokens, a policy, and a reward model in both libraries' forms."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ POLICY, PROMPT_TOKENS, PROMPTS = "SmolLM2-135M-Instruct", 48, 64
 
 def write_inputs(folder: Path) -> None:
     """Writes prompts, as rows and as token ids, the policy, and a reward model on it with a random head."""
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = load_tokenizer(POLICY)
     train = [row for _, row in read_prompts("packaged:prompts") if split_of(row.prompt_id) == "train"]
     encoded = {row.prompt_id: encode_prompt(tokenizer, row.prompt) for row in train}
@@ -41,3 +43,7 @@ def _save_as_classifier(reward: RewardModel, policy: Path, folder: Path) -> None
     model.config.pad_token_id = reward.tokenizer.pad_token_id
     model.save_pretrained(folder)
     reward.tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    write_inputs(Path(sys.argv[1]))

@@ -1,13 +1,18 @@
 """PPO of preflow, timed by phase.
 
-python -m benchmarks.ppo.preflow_side FOLDER '{"updates": 3, "like_for_like": false}' prints a line of JSON an update.
+python -m benchmarks.ppo.inputs FOLDER, then
+python -m benchmarks.ppo.preflow_side FOLDER '{"updates": 3, "like_for_like": false, "profile": false}'
+prints a line of JSON an update, and with `profile` the operations that took longest.
 """
 
 import json
 import resource
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+from torch.profiler import profile
 
 from preflow.ppo import PPOConfig, optimize_policy
 
@@ -46,14 +51,17 @@ def main(folder: Path, settings: dict[str, Any]) -> None:
     """Trains for a number of updates."""
     name = "like_for_like" if settings.get("like_for_like") else "defaults"
     log = folder / f"{name}.jsonl"
-    optimize_policy(
-        prompts=folder / "prompts.jsonl",
-        model=str(folder / "policy"),
-        reward_model=folder / "reward_model",
-        output=folder / name,
-        training_log=log,
-        config=config_of(settings),
-    )
+    with profile() if settings.get("profile") else nullcontext() as profiler:
+        optimize_policy(
+            prompts=folder / "prompts.jsonl",
+            model=str(folder / "policy"),
+            reward_model=folder / "reward_model",
+            output=folder / name,
+            training_log=log,
+            config=config_of(settings),
+        )
+    if profiler:
+        print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=15), file=sys.stderr)
     before = 0.0
     for line in log.read_text().splitlines():
         row = json.loads(line)

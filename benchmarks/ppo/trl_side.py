@@ -49,6 +49,7 @@ class Timed(PPOTrainer):
             "reward_mean": logs["objective/scores"],
             "kl": logs["objective/kl"],
             "response_tokens_mean": float(self.lengths.float().mean()),
+            "changed_weights": float((self.watched != self.watched_before).float().mean()),
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
         }
         print(json.dumps(row), flush=True)
@@ -106,6 +107,9 @@ def main(folder, settings):
         return result
 
     module.truncate_response = truncated
+    # Of one matrix, for the learning rate may be less than its dtype can hold.
+    trainer.watched = policy.model.layers[15].mlp.up_proj.weight
+    trainer.watched_before = trainer.watched.detach().clone()
     trainer.since = time.perf_counter()
     trainer.train()
 
