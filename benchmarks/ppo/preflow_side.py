@@ -32,8 +32,6 @@ def config_of(settings: dict[str, Any]) -> PPOConfig:
             "samples_per_prompt": 1,
             "microbatch_tokens": 2048,
         }
-    if "learning_rate" in settings:
-        options |= dict.fromkeys(("learning_rate", "critic_learning_rate"), settings["learning_rate"])
     return PPOConfig(
         train_steps=settings["updates"],
         batch_size=_BATCH,
