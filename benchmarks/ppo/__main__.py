@@ -25,6 +25,9 @@ def main(trl_python: str, updates: int) -> None:
         sides = {
             "preflow, defaults": measured(ours, folder, {"updates": updates}),
             "preflow, like for like": measured(ours, folder, {"updates": updates, "like_for_like": True}),
+            "preflow, like for like, 4 samples a prompt": measured(
+                ours, folder, {"updates": updates, "like_for_like": True, "samples_per_prompt": 4}
+            ),
             "TRL 1.12, bfloat16 weights": measured(
                 trl, folder, {"updates": updates, "dtype": "bfloat16", "weights": "bfloat16"}
             ),
@@ -65,10 +68,12 @@ def ratios(sides: dict[str, dict[str, float]]) -> dict[str, float]:
     speed = max(side["episodes_per_second"] for side in trl)
     memory = min(side["peak_memory"] for side in trl)
     defaults, alike = sides["preflow, defaults"], sides["preflow, like for like"]
+    several = sides["preflow, like for like, 4 samples a prompt"]
     return {
         "ratio": round(defaults["episodes_per_second"] / speed, 2),
         "memory_ratio": round(defaults["peak_memory"] / memory, 2),
         "like_for_like_ratio": round(alike["episodes_per_second"] / speed, 2),
+        "like_for_like_4_samples_ratio": round(several["episodes_per_second"] / speed, 2),
     }
 
 

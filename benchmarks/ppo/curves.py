@@ -21,7 +21,7 @@ _MORE = 3  # so many times the updates with preflow, which is that much faster
 _SIDES = {"preflow, defaults": "#1f6feb", "TRL 1.12, float32": "#bc4c00"}
 _ROWS = {"reward_mean": "reward", "kl": "KL, nats a response", "response_tokens_mean": "tokens a response"}
 _COLUMNS = {"episode": "episodes", "elapsed": "seconds"}
-_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 360, 170, 58, 34, 64
+_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 360, 170, 58, 52, 64
 
 
 def main(trl_python: str, output: Path, updates: int) -> None:

@@ -29,7 +29,7 @@ def config_of(settings: dict[str, Any]) -> PPOConfig:
             "learning_rate": 3e-6,
             "critic_learning_rate": 3e-6,
             "gae_lambda": 0.95,
-            "samples_per_prompt": 1,
+            "samples_per_prompt": settings.get("samples_per_prompt", 1),
             "microbatch_tokens": 2048,
         }
     return PPOConfig(
