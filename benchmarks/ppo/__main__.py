@@ -10,18 +10,17 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.ppo.inputs import write_inputs
-from benchmarks.ppo.sides import preflow_command, rows_of, trl_command
+from benchmarks.ppo.sides import make_inputs, preflow_command, rows_of, trl_command
 
 _PHASES = ("sampling", "scoring", "evaluation", "update")
 
 
 def main(trl_python: str, updates: int) -> None:
-    """Prints a table of all sides, and the ratios of preflow over the better of TRL's dtypes."""
+    """Prints a table of all sides, then as JSON the same figures and the ratios over the better of TRL's dtypes."""
     trl, ours = trl_command(trl_python), preflow_command()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_inputs(folder)
+        make_inputs(folder)
         sides = {
             "preflow, defaults": measured(ours, folder, {"updates": updates}),
             "preflow, like for like": measured(ours, folder, {"updates": updates, "like_for_like": True}),
@@ -36,7 +35,8 @@ def main(trl_python: str, updates: int) -> None:
         }
     for name, side in sides.items():
         print(table_row(name, side))
-    print(json.dumps(ratios(sides)))
+    figures = {name: {key: round(value, 3) for key, value in side.items()} for name, side in sides.items()}
+    print(json.dumps({**ratios(sides), "sides": figures}))
 
 
 def measured(command: list[str], folder: Path, settings: dict[str, Any]) -> dict[str, float]:

@@ -12,8 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ppo.inputs import write_inputs
-from benchmarks.ppo.sides import preflow_command, rows_of, trl_command
+from benchmarks.ppo.sides import make_inputs, preflow_command, rows_of, trl_command
 from preflow.evaluation.curves import nice_ticks
 
 _TRL_LEARNING_RATE = 2e-5  # of whole models, several times TRL's default, to see something in few updates
@@ -33,7 +32,7 @@ def main(trl_python: str, output: Path, updates: int) -> None:
     }
     table: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        write_inputs(Path(scratch))
+        make_inputs(Path(scratch))
         for side, (command, settings) in runs.items():
             elapsed = 0.0
             for row in rows_of(command, Path(scratch), settings):

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
+def make_inputs(folder: Path) -> None:
+    """Writes what both sides are given, in a process of its own: a child's peak memory is never below its parent's."""
+    subprocess.run([sys.executable, "-m", "benchmarks.ppo.inputs", str(folder)], check=True)
+
+
 def preflow_command() -> list[str]:
     """What runs preflow, in this environment."""
     return [sys.executable, "-m", "benchmarks.ppo.preflow_side"]

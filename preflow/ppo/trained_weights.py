@@ -75,10 +75,6 @@ def _with_adapters(reference: str, config: PPOConfig) -> Any:
     )
     model: Any = get_peft_model(base, settings)
     model.peft_config["default"].base_model_name_or_path = reference
-    for module in model.modules():
-        if hasattr(module, "lora_A"):
-            # Autocast rounds once; peft would go up to float32 and back.
-            module.cast_input_dtype_enabled = False
     return model
 
 
