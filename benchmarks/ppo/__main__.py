@@ -30,7 +30,7 @@ def main(trl_python: str, updates: int) -> None:
             "TRL 1.12, bfloat16 weights": measured(
                 trl, folder, {"updates": updates, "dtype": "bfloat16", "weights": "bfloat16"}
             ),
-            "TRL 1.12, bfloat16 autocast": measured(trl, folder, {"updates": updates, "dtype": "bfloat16"}),
+            "TRL 1.12, `bf16=True`": measured(trl, folder, {"updates": updates, "dtype": "bfloat16"}),
             "TRL 1.12, float32": measured(trl, folder, {"updates": updates, "dtype": "float32"}),
         }
     for name, side in sides.items():
