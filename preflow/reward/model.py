@@ -121,8 +121,7 @@ class RewardModel(nn.Module):
         prompt_means, _ = self._embed(distinct)
         response_means, response_ends = self._embed(responses)
         cosine = nn.functional.cosine_similarity(prompt_means[places], response_means)
-        linear: Tensor = self.head(torch.cat([response_means, response_ends], 1)).squeeze(1).float()
-        return self.likeness * cosine + linear
+        return self.likeness * cosine + self._linear(torch.cat([response_means, response_ends], 1))
 
     def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Mean vectors, and vectors of the last token before the closing special one, `[B, H]` float32 each."""
@@ -142,7 +141,12 @@ class RewardModel(nn.Module):
             ids[number, : len(row)] = torch.tensor(row, device=device())
         mask = torch.arange(ids.shape[1], device=device()) < lengths[:, None]
         hidden = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        rewards: Tensor = self.head(hidden[torch.arange(len(rows)), lengths - 1].float()).squeeze(1).float()
+        return self._linear(hidden[torch.arange(len(rows)), lengths - 1].float())
+
+    def _linear(self, features: Tensor) -> Tensor:
+        """`[B]` of the head in float32: rounded to bfloat16, scores would come in steps and tie."""
+        with torch.autocast(features.device.type, enabled=False):
+            rewards: Tensor = self.head(features).squeeze(1)
         return rewards
 
     def _tokens(self, prompt: PromptText, response: str) -> list[int]:

@@ -73,6 +73,20 @@ def test_a_causal_model_reads_the_end_of_the_response_last(policy_folder: Path) 
     assert model.score(["What is dew?"], ["It is."]).shape == (1,)
 
 
+@pytest.mark.parametrize("kind", ["encoder", "causal"])
+def test_rewards_are_finer_than_bfloat16(
+    kind: str, encoder_folder: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preflow.models.preferred_dtype", lambda: torch.bfloat16)
+    model = RewardModel(str(encoder_folder if kind == "encoder" else policy_folder), max_length=64)
+    model.likeness.data.zero_()
+    model.head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        raw = model(PROMPTS, RESPONSES)
+    assert raw.dtype == torch.float32
+    assert not torch.equal(raw, raw.bfloat16().float())
+
+
 def test_a_folder_without_a_reward_model_is_refused(encoder_folder: Path) -> None:
     with pytest.raises(PreflowError, match="no reward_model.json there; give the folder that train-reward-model wrote"):
         RewardModel.load(encoder_folder)
