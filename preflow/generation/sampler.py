@@ -68,6 +68,7 @@ def sample(
         pad_id: Fills the places without a token.
     """
     device = model.device
+    uniforms = uniforms.to(device)
     batch, steps = uniforms.shape
     prompt_ids, prompt_mask = _padded(prompts, pad_id, device)
     width, lengths = prompt_ids.shape[1], prompt_mask.sum(1)
@@ -83,7 +84,7 @@ def sample(
     cache = block_cache(model)
     logits = _read_prompts(model, prompts, prompt_ids, prompt_mask, cache)
     for step in range(steps):
-        tokens, chosen = _draw(logits, uniforms[rows, step].to(device), temperature)
+        tokens, chosen = _draw(logits, uniforms[rows, step], temperature)
         response[rows, step] = tokens
         logprobs[rows, step] = chosen
         sampled[rows, step] = True

@@ -54,24 +54,36 @@ def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embe
     return {name: METRICS[name].score(texts, embed) for name in metrics}
 
 
-def remembering(encoder: object) -> Embed:
-    """An `Embed` over a sentence encoder that encodes each distinct text once, longest first, in batches.
+def encoding(encoder: object) -> Embed:
+    """An `Embed` over a sentence encoder that encodes each distinct text of a call once, longest first, in batches.
 
-    Of those from earlier calls it remembers the newest, so that long runs need no more memory than short ones.
+    The batch that a text is in decides the last bits of its vector; here they depend on the call alone.
     """
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        distinct = sorted(dict.fromkeys(texts), key=len, reverse=True)
+        encoded = encoder.encode(  # type: ignore[attr-defined]
+            distinct,
+            batch_size=_ENCODER_BATCH,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+        )
+        vectors = dict(zip(distinct, encoded.astype(np.float32), strict=True))
+        return np.stack([vectors[text] for text in texts])
+
+    return embed
+
+
+def remembering(encoder: object) -> Embed:
+    """The same, but of the texts of earlier calls it remembers the newest, so that they are not encoded again."""
+    encode = encoding(encoder)
     memory: dict[str, NDArray[np.float32]] = {}
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        missing = sorted({text for text in texts if text not in memory}, key=len, reverse=True)
+        missing = [text for text in dict.fromkeys(texts) if text not in memory]
         if missing:
-            encoded = encoder.encode(  # type: ignore[attr-defined]
-                missing,
-                batch_size=_ENCODER_BATCH,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-            )
-            memory.update(zip(missing, encoded.astype(np.float32), strict=True))
+            memory.update(zip(missing, encode(missing), strict=True))
         vectors = np.stack([memory[text] for text in texts])
         for text in list(memory)[:-_REMEMBERED]:
             del memory[text]

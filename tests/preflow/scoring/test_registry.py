@@ -9,7 +9,7 @@ from preflow.errors import PreflowError
 from preflow.scoring import registry
 from preflow.scoring.label import label_score, scorer_digest
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import METRICS, check_names, check_roles, remembering, score_texts
+from preflow.scoring.registry import METRICS, check_names, check_roles, encoding, remembering, score_texts
 
 KNOWN = ["relevance", "ended_properly", "repetition", "length_fit", "coherence", "reference_similarity"]
 
@@ -94,9 +94,17 @@ def test_only_the_newest_texts_are_remembered(monkeypatch: pytest.MonkeyPatch) -
     encoder = Encoder()
     embed = remembering(encoder)
     assert embed(["a", "bb", "ccc"]).tolist() == [[1], [2], [3]], "all of one call, however many"
-    embed(["bb", "a"])
-    embed(["ccc"])
-    assert encoder.seen == [["ccc", "bb", "a"], ["ccc"]]
+    embed(["bb", "ccc"])
+    embed(["a"])
+    assert encoder.seen == [["ccc", "bb", "a"], ["a"]]
+
+
+def test_without_a_memory_a_call_does_not_depend_on_those_before() -> None:
+    encoder = Encoder()
+    embed = encoding(encoder)
+    for _ in range(2):
+        assert embed(["a", "ccc", "a"]).tolist() == [[1], [3], [1]]
+    assert encoder.seen == [["ccc", "a"]] * 2
 
 
 def test_an_unknown_metric_is_named_with_those_there_are() -> None:
