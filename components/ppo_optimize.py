@@ -38,11 +38,11 @@ def ppo_optimize(
     training_log: Output[Dataset],
     metrics: Output[Metrics],
 ):
-    """Optimizes the policy with PPO against the reward model, held near the policy it started from.
+    """Optimizes the policy with PPO against a reward, held near the policy it started from.
 
     Args:
         prompts: Prompt rows.
-        reward_model: The reward model; the only judge that PPO sees.
+        reward_model: The reward model, for the part of the reward of that name.
         model: The policy to tune.
         policy_digest: Digest of its files; only in the cache key.
         train_steps: PPO updates.

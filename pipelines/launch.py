@@ -89,13 +89,14 @@ def check_inputs(parameters: Mapping[str, Any]) -> None:
         return
     from preflow.inputs import check_form
     from preflow.ppo.config import ppo_config
-    from preflow.scoring.registry import check_names, check_roles
+    from preflow.ppo.reward_names import check_monitors, check_reward_weights
+    from preflow.scoring.registry import check_roles
 
     if "label_weights" in parameters:
         check_roles(parameters["label_weights"], parameters["monitors"])
-    else:
-        check_names(parameters["monitors"])
-    ppo_config(parameters["ppo_options"], **{field: parameters[name] for field, name in _PPO_SETTINGS.items()})
+    settings = {field: parameters[name] for field, name in _PPO_SETTINGS.items()}
+    check_reward_weights(parameters["reward_weights"], ppo_config(parameters["ppo_options"], **settings))
+    check_monitors(parameters["monitors"], parameters["reward_weights"])
     check_form(
         parameters["prompt_dataset"],
         parameters["preference_dataset"],

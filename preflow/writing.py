@@ -38,10 +38,19 @@ def written_beside(target: Path) -> Iterator[Path]:
 
 def _clear(folder: Path, replaced: set[str]) -> None:
     """Removes a folder of which everything is replaced; one with other files in it may be anybody's."""
+    refuse_other_files(folder, replaced)
+    shutil.rmtree(folder)
+
+
+def refuse_other_files(folder: Path, replaced: set[str]) -> None:
+    """Refuses a folder in which there is something else than what is replaced.
+
+    Raises:
+        PreflowError: There is.
+    """
     other = sorted(path.name for path in folder.iterdir() if path.name not in replaced)
     if other:
         raise PreflowError(f"{folder}: holds other files already ({other[0]}); give an empty folder")
-    shutil.rmtree(folder)
 
 
 def is_disk_error(error: Exception) -> bool:

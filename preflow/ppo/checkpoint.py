@@ -58,6 +58,11 @@ class RunState:
     best: dict[str, Tensor] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def updates(self) -> int:
+        """How many updates the policy has learnt from: nothing is learnt in the one that a run stops at."""
+        return len(self.log) - bool(self.stop_reason)
+
 
 def save_checkpoint(
     uri: str,

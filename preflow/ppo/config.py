@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any, Literal
 
 from preflow.errors import PreflowError
@@ -28,14 +29,15 @@ class PPOConfig:
         lora_layers: How many of the uppermost layers get adapters; 0 takes all. The ones below run once a rollout.
         top_layers: Without adapters, how many of the uppermost layers are trained; 0 takes the whole model.
         critic: "shared", a value head on the policy's hidden states, or "separate", a model of its own with its own
-            optimizer, which starts as the reward model.
+            optimizer, which starts as the reward model. Where returns are not its scores (several samples a prompt,
+            other parts of the reward, `normalize_reward`) only the backbone does, and its head starts at 0.
         critic_warmup_steps: First updates in which only the critic learns.
         kl_coeff: Weight of the per-token KL penalty in the reward, in reward standard deviations per nat.
         kl_target: Nats a response that `kl_coeff` is adapted to; 0 leaves it fixed.
         kl_horizon: Episodes over which it is adapted.
         kl_budget: Nats a response at which the run ends; 0 sets no end.
-        target_kl: Approximate KL a token, between the policy and the one that sampled, at which the remaining passes of
-            an update are left out; 0 takes them all.
+        target_kl: Approximate KL a token, between the policy and the one that sampled, at which the remaining optimizer
+            steps of an update are left out; 0 takes them all.
         reward_threshold: Mean score at which the run ends, if any.
         clip_range: Of the probability ratio.
         value_clip_range: Of the value's change.
@@ -97,6 +99,9 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         """Refuses settings that contradict each other."""
+        for field in fields(self):
+            must = _must_be(field.type, getattr(self, field.name))
+            self._refuse(field.name, bool(must), f"it must be {must}")
         for name in (
             "train_steps",
             "batch_size",
@@ -120,8 +125,15 @@ class PPOConfig:
             "target_kl",
             "missing_eos_penalty",
             "reward_clip",
+            "learning_rate",
+            "critic_learning_rate",
+            "value_coeff",
         ):
             self._refuse(name, getattr(self, name) < 0, "it must not be negative")
+        for name in ("clip_range", "value_clip_range", "max_gradient_norm"):
+            self._refuse(name, getattr(self, name) <= 0, "it must be above 0")
+        for name in ("gamma", "gae_lambda"):
+            self._refuse(name, not 0 <= getattr(self, name) <= 1, "it must be between 0 and 1")
         self._refuse("kl_coeff", self.kl_coeff < 0, "a negative penalty would reward leaving the reference")
         self._refuse("train_steps", self.train_steps > _MOST_TRAIN_STEPS, f"at most {_MOST_TRAIN_STEPS} are possible")
         self._refuse("critic", self.critic not in ("shared", "separate"), "choose shared or separate")
@@ -174,15 +186,32 @@ class PPOConfig:
         return min((step + 1) / warmup, max(0.0, left), 1.0)
 
 
+def _must_be(kind: Any, value: Any) -> str:
+    """What a setting of a kind must be, where the value is something else."""
+    if kind is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    if kind is int:
+        return "" if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if kind is float or (kind == float | None and value is not None):
+        number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        return "" if number else "a number"
+    return ""
+
+
 def ppo_config(options: Mapping[str, Any], **settings: Any) -> PPOConfig:
     """Settings with further ones by name, as a pipeline passes them on.
 
     Raises:
         PreflowError: An option does not exist or is given twice, or settings contradict each other.
     """
-    free = [field.name for field in fields(PPOConfig) if field.name not in settings]
+    free = {field.name: field.type for field in fields(PPOConfig) if field.name not in settings}
     for name in options:
         if name not in free:
             why = "is a parameter of its own" if name in settings else f"is not known; choose from {', '.join(free)}"
             raise PreflowError(f"ppo_options: '{name}' {why}")
-    return PPOConfig(**settings, **options)
+    whole = {  # KFP hands every number in a dictionary on as a float
+        name: int(value)
+        for name, value in options.items()
+        if free[name] is int and isinstance(value, float) and value.is_integer()
+    }
+    return PPOConfig(**{**settings, **options, **whole})

@@ -16,12 +16,14 @@ from preflow.reward.model import RewardModel
 class Critic(nn.Module):
     """The backbone of a reward model with its head, zero point and scale included (arXiv:2403.17031, detail 12)."""
 
-    def __init__(self, reward_model: Path, tokenizer: Any) -> None:
+    def __init__(self, reward_model: Path, tokenizer: Any, *, returns_are_scores: bool = True) -> None:
         """Takes over a reward model.
 
         Args:
             reward_model: Folder of a reward model on a causal language model.
             tokenizer: Of the policy; the critic reads the same tokens.
+            returns_are_scores: Whether what is to be predicted is the reward model's score. Otherwise its head, which
+                predicts that, gives way to one that starts at 0.
 
         Raises:
             PreflowError: The reward model is an encoder, or reads other tokens.
@@ -36,6 +38,9 @@ class Critic(nn.Module):
         with torch.no_grad():  # its raw rewards become scores
             self.head.bias.sub_(model.zero_point).div_(model.scale)
             self.head.weight.div_(model.scale)
+            if not returns_are_scores:
+                self.head.bias.zero_()
+                self.head.weight.zero_()
         self.to(device())
 
     def forward(self, episodes: Episodes) -> Tensor:

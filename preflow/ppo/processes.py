@@ -16,6 +16,22 @@ from preflow.models import device
 from preflow.ppo.config import PPOConfig
 
 
+def start() -> None:
+    """Joins the processes, each with a device of its own. To be called before anything is put on a device."""
+    _state()
+
+
+def agree(value: int, what: str) -> None:
+    """Waits for all processes, and refuses to go on where they differ.
+
+    Raises:
+        PreflowError: They do.
+    """
+    values = gathered(torch.tensor([value], device=device())).tolist()
+    if len(set(values)) > 1:
+        raise PreflowError(f"{what}: the processes found {values}; give a folder that all of them share")
+
+
 def is_first() -> bool:
     """Whether this is the process that writes and prints."""
     return bool(_state().is_main_process)

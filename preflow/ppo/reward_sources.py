@@ -13,12 +13,13 @@ from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import load_sequence_classifier, load_tokenizer, preferred_dtype
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_names import check_reward_weights
+from preflow.ppo.rewards import replace_nonfinite
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import METRICS, check_names
+from preflow.scoring.registry import METRICS
 
-_FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
 _BATCH = 64
 
 
@@ -68,18 +69,8 @@ def load_rewards(
         PreflowError: A part does not exist or cannot be loaded, or has no zero point where a missing end is punished by
             a score of its own.
     """
-    if not weights:
-        raise PreflowError(f"reward_weights: no part is named; choose from {_FORMS}")
-    sources = {}
-    for name, weight in weights.items():
-        kind, _, rest = name.partition(":")
-        if config.missing_eos == "replace" and kind in ("classifier", "function"):
-            raise PreflowError(
-                f"missing_eos: a score cannot be replaced by {-config.missing_eos_penalty} where nobody knows what 0 "
-                f"means, as for '{name}'; set missing_eos to subtract"
-            )
-        sources[name] = Source(weight, _load(name, kind, rest, reward_model, embed))
-    return sources
+    check_reward_weights(weights, config)
+    return {name: Source(weight, _load(name, reward_model, embed)) for name, weight in weights.items()}
 
 
 def parts_of(sources: Mapping[str, Source], answers: Answers) -> dict[str, Tensor]:
@@ -87,9 +78,19 @@ def parts_of(sources: Mapping[str, Source], answers: Answers) -> dict[str, Tenso
     return {name: source.score(answers).float() for name, source in sources.items()}
 
 
-def total_of(sources: Mapping[str, Source], parts: Mapping[str, Tensor]) -> Tensor:
-    """`[B]` sums of the parts, each times its weight."""
-    return torch.stack([sources[name].weight * scores for name, scores in parts.items()]).sum(0)
+def total_of(sources: Mapping[str, Source], parts: Mapping[str, Tensor]) -> tuple[Tensor, int]:
+    """`[B]` sums of the parts, each times its weight, and how many answers lack a part, which counts as its mean.
+
+    Raises:
+        PreflowError: No part says anything of any answer.
+    """
+    missing = ~torch.stack([scores.isfinite() for scores in parts.values()])
+    if bool(missing.all()):
+        raise PreflowError(
+            f"reward_weights: no answer has a score by {' or '.join(parts)}; choose a part that fits the prompts"
+        )
+    weighted = [sources[name].weight * replace_nonfinite(scores) for name, scores in parts.items()]
+    return torch.stack(weighted).sum(0), int(missing.any(0).sum())
 
 
 def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
@@ -102,21 +103,19 @@ def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
     return torch.tensor([float("nan") if value is None else value for value in values])
 
 
-def _load(name: str, kind: str, rest: str, reward_model: Path | None, embed: Embed) -> Score:
-    if name == "reward_model":
+def _load(name: str, reward_model: Path | None, embed: Embed) -> Score:
+    kind, _, rest = name.partition(":")
+    if kind == "reward_model":
         if reward_model is None:
             raise PreflowError("reward_weights: 'reward_model' is named, but no reward model is given")
         return partial(_by_reward_model, RewardModel.load(reward_model, preferred_dtype()))
-    if kind == "classifier" and rest:
+    if kind == "classifier":
         reference, _, label = rest.partition("#")
         model = load_sequence_classifier(reference)
         return partial(_by_classifier, model, load_tokenizer(reference), _class(reference, model.config, label))
     if kind == "scorer":
-        check_names([rest])
         return partial(metric_scores, rest, embed)
-    if kind == "function" and rest.count(":") == 1:
-        return partial(_by_function, name, _function(name, *rest.split(":")))
-    raise PreflowError(f"reward_weights: '{name}' is not known; the forms are {_FORMS}")
+    return partial(_by_function, name, _function(name, *rest.split(":")))
 
 
 def _by_reward_model(model: RewardModel, answers: Answers) -> Tensor:

@@ -45,14 +45,14 @@ def clipped(scores: Tensor, bound: float) -> tuple[Tensor, float]:
     return scores.clamp(-bound, bound), float((scores.abs() > bound).float().mean())
 
 
-def replace_nonfinite(scores: Tensor) -> tuple[Tensor, int]:
-    """Scores `[B]` with those that are no numbers replaced by the mean of the others, and how many those were.
+def replace_nonfinite(scores: Tensor) -> Tensor:
+    """Scores `[B]` with those that are no numbers replaced by the mean of the others, 0 where there are none.
 
     One such score would spoil the advantages of all episodes of its update; the mean teaches nothing of its own.
     """
     finite = torch.isfinite(scores)
     others = scores[finite].mean() if bool(finite.any()) else scores.new_zeros(())
-    return torch.where(finite, scores, others), int((~finite).sum())
+    return torch.where(finite, scores, others)
 
 
 def penalise_missing_eos(

@@ -21,7 +21,6 @@ from preflow.ppo.rewards import (
     clipped,
     leave_one_out,
     penalise_missing_eos,
-    replace_nonfinite,
     token_rewards,
 )
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -39,7 +38,7 @@ class Rollout:
         mask: `[B, T]` bool, true on response tokens.
         stopped: `[B]` bool, ended by themselves.
         scores: `[B]` weighted sums of the parts of the reward, all of them numbers.
-        parts: Means of the parts, by name.
+        parts: Means of the parts that said something, by name.
         distinct: `[B]` shares of three-word runs that are said only once.
         logprobs: `[B, T]` of the policy that sampled, by the training forward.
         reference: `[B, T]` of the reference.
@@ -49,7 +48,7 @@ class Rollout:
         returns: `[B, T]`.
         statistics: Of all scores of the run so far.
         clipped_scores: The share of scores that `reward_clip` cut.
-        nonfinite_scores: How many scores were no numbers and count as the mean of the others.
+        nonfinite_scores: How many answers lack a part of the reward, which counts as its mean over the others.
         sampler_gap: Mean absolute difference between the sampler's log-probabilities and the training forward's.
         seconds: What sampling, scoring and evaluation took.
     """
@@ -130,7 +129,7 @@ def collect(
     )
     stopped = gathered(samples.stopped)
     distinct = gathered(torch.tensor([distinct_share(text) for text in texts], device=device))
-    scores, nonfinite = replace_nonfinite(total_of(sources, parts))
+    scores, nonfinite = total_of(sources, parts)
     statistics = statistics.including(scores)
     final, clipped_scores = clipped(
         scores / statistics.deviation if config.normalize_reward else scores, config.reward_clip
@@ -145,7 +144,9 @@ def collect(
         mask=mask,
         stopped=stopped,
         scores=scores,
-        parts={name: float(scores.nanmean()) for name, scores in parts.items()},
+        parts={
+            name: float(scores[scores.isfinite()].mean()) for name, scores in parts.items() if scores.isfinite().any()
+        },
         distinct=distinct,
         logprobs=logprobs,
         reference=reference,

@@ -1,10 +1,12 @@
 """The PPO loop: sample, score, update, log, again."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from preflow.ppo.critic import Critic
 from preflow.ppo.event_log import event_log
 from preflow.ppo.kl import adapted
 from preflow.ppo.policy import Policy
-from preflow.ppo.processes import is_first
+from preflow.ppo.processes import agree, is_first, start
 from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -28,12 +30,14 @@ from preflow.ppo.validation import Validation, falling_monitors, load_validation
 from preflow.progress import track
 from preflow.rows import Prompt, read_rows
 from preflow.scoring.metric import Embed
-from preflow.scoring.registry import remembering
+from preflow.scoring.registry import encoding
 from preflow.uris import delete_folder
-from preflow.writing import written_beside
+from preflow.writing import refuse_other_files, written_beside
 
 REWARD_MODEL_ALONE = {"reward_model": 1.0}
 _KEY_LENGTH = 16
+_ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
+_MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors")
 
 
 def optimize_policy(
@@ -80,30 +84,34 @@ def optimize_policy(
     rows = [row for row in everything if split_of(row.prompt_id) == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
-    _refuse_full(output, config)
+    start()
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(model)
+    _refuse_full(output, tokenizer, config)
     embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
     sources = load_rewards(reward_weights, reward_model=reward_model, embed=embed, config=config)
     held_out = [row for row in everything if split_of(row.prompt_id) == "validation"]
     validation = load_validation(held_out, sources, monitors, embed, config)
-    policy = Policy(model, config, _separate_critic(reward_model, tokenizer) if config.critic == "separate" else None)
+    policy = Policy(model, config, _separate_critic(reward_model, tokenizer, reward_weights, config))
     sampler = SamplingCopy(model, policy)
     optimizers = make_optimizers(policy, config)
     generator = torch.Generator().manual_seed(config.seed)
     place = ""
     if checkpoints:
-        models = [model_digest(one) for one in (model, str(reward_model or ""), encoder) if one]
-        ids = [row.prompt_id for row in everything]
-        origin = [models, ids, dict(reward_weights), list(monitors), asdict(config)]
+        classifiers = [name.removeprefix("classifier:") for name in reward_weights if name.startswith("classifier:")]
+        used = [model, str(reward_model or ""), encoder, *(name.partition("#")[0] for name in classifiers)]
+        models = [model_digest(one) for one in used if one]
+        texts = [(row.prompt_id, row.reference) for row in everything]
+        origin = [models, texts, dict(reward_weights), list(monitors), asdict(config)]
         place = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
     state = (load_checkpoint(place, policy, optimizers, generator) if place else None) or RunState(config.kl_coeff)
+    agree(len(state.log), f"{checkpoints}: how many updates are done")
     _announce(config, len(state.log))
 
     started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
     with (
         track("PPO updates", config.train_steps) as advance,
-        event_log(_first_only(logging_dir), len(state.log)) as event,
+        event_log(_first_only(logging_dir), state.log) as event,
     ):
         advance(len(state.log), "")
         while len(state.log) < config.train_steps and not state.stop_reason:
@@ -140,24 +148,30 @@ def optimize_policy(
     return {**_summary(state, config), **judged}
 
 
-def _refuse_full(output: Path, config: PPOConfig) -> None:
+def _refuse_full(output: Path, tokenizer: Any, config: PPOConfig) -> None:
     """Refuses at the start what could not be replaced at the end: a folder that holds something else."""
-    kind = "adapter_config.json" if config.lora_rank else "config.json"
-    if output.is_dir() and any(output.iterdir()) and not (output / kind).is_file():
-        raise PreflowError(f"{output}: holds other files already; give an empty folder")
+    if output.is_dir():
+        with TemporaryDirectory() as scratch:
+            tokenizer.save_pretrained(scratch)
+            refuse_other_files(output, {*os.listdir(scratch), *(_ADAPTER_FILES if config.lora_rank else _MODEL_FILES)})
 
 
 def _embed(encoder: str, metrics: Sequence[str]) -> Embed:
     """What metrics compare meanings with; one for all of them."""
     if metrics and not encoder:
         raise PreflowError(f"encoder: none is given; '{metrics[0]}' compares meanings, so give a sentence encoder")
-    return remembering(load_encoder(encoder) if metrics else None)
+    return encoding(load_encoder(encoder) if metrics else None)
 
 
-def _separate_critic(reward_model: Path | None, tokenizer: Any) -> Critic:
+def _separate_critic(
+    reward_model: Path | None, tokenizer: Any, reward_weights: Mapping[str, float], config: PPOConfig
+) -> Critic | None:
+    if config.critic == "shared":
+        return None
     if reward_model is None:
         raise PreflowError("critic: a separate one starts as the reward model, and none is given; set it to shared")
-    return Critic(reward_model, tokenizer)
+    plain = config.samples_per_prompt == 1 and not config.normalize_reward
+    return Critic(reward_model, tokenizer, returns_are_scores=plain and reward_weights == REWARD_MODEL_ALONE)
 
 
 def _announce(config: PPOConfig, done: int) -> None:
@@ -201,11 +215,13 @@ def _judge(
     state.first_validation = state.first_validation or scores
     falling = falling_monitors(scores, state.first_validation)
     for name in falling:
-        state.warnings.append(f"after update {len(state.log)} the reward is higher and {name} lower than at the start")
-        if is_first():
-            print(f"warning: {state.warnings[-1]}", flush=True)
+        warning = f"after update {state.updates} the reward is higher and {name} lower than at the start"
+        if warning not in state.warnings:
+            state.warnings.append(warning)
+            if is_first():
+                print(f"warning: {warning}", flush=True)
     if not falling and found["validation/reward"] > state.best_reward:
-        state.best_update, state.best_reward = len(state.log), found["validation/reward"]
+        state.best_update, state.best_reward = state.updates, found["validation/reward"]
         state.best = trained_weights(policy) if config.keep_best else {}
     return {**found, "validation/falling_monitors": len(falling)}
 
@@ -248,6 +264,6 @@ def _summary(state: RunState, config: PPOConfig) -> dict[str, Any]:
         **{name: int(sum(row[name] for row in state.log)) for name in steps},
         "planned_steps": config.optimizer_steps,
         "stop_reason": state.stop_reason,
-        "written_update": state.best_update if state.best else len(state.log),
+        "written_update": state.best_update if state.best else state.updates,
         "warnings": state.warnings,
     }

@@ -45,7 +45,7 @@ def log_row(
     mask = rollout.mask
     lengths = mask.sum(1).float()
     returns, values = rollout.returns[mask], rollout.values[mask]
-    unexplained = (returns - values).var(correction=0) / returns.var(correction=0).clamp(min=1e-8)
+    variance, unexplained = returns.var(correction=0), (returns - values).var(correction=0)
     stopped = float(rollout.stopped.float().mean())
     return {
         "update": number,
@@ -66,7 +66,7 @@ def log_row(
         "eos_rate": stopped,
         "truncation_rate": 1 - stopped,
         "distinct_3": float(rollout.distinct.mean()),
-        "explained_variance": float(1 - unexplained),
+        "explained_variance": float(1 - unexplained / variance) if variance > 1e-8 else 0.0,
         "sampler_gap": rollout.sampler_gap,
         "nonfinite_scores": rollout.nonfinite_scores,
         "learning_rate": config.learning_rate * config.rate((number - 1) * config.steps_per_update),

@@ -72,8 +72,8 @@ def update(
 ) -> UpdateStats:
     """Takes up to `config.steps_per_update` optimizer steps on a rollout.
 
-    A step whose gradient is not finite is skipped and counted. When a pass ends further than `config.target_kl` from
-    the policy that sampled, the passes after it are left out and counted.
+    A step whose gradient is not finite is skipped and counted. Once a minibatch finds the policy further than
+    `config.target_kl` from the one that sampled, its step and all after it are left out and counted.
 
     Args:
         policy: The policy and its critic.
@@ -83,19 +83,16 @@ def update(
         generator: Decides the order of episodes; the same in every process.
         number: Which update of the run this is, from 1.
     """
-    stats = UpdateStats()
-    planned = (number - 1) * config.steps_per_update
-    for epoch in range(config.epochs):
-        passed = UpdateStats()
-        order = torch.randperm(config.batch_size, generator=generator).to(rollout.mask.device)
-        for rows in order.split(config.batch_size // config.minibatches):  # type: ignore[no-untyped-call]
-            _set_rates(optimizers, config.rate(planned))
-            passed.add(_step(policy, optimizers, rollout, rows, config, number > config.critic_warmup_steps))
-            planned += 1
-        stats.add(passed)
-        if config.target_kl and passed.approx_kl > config.target_kl * passed.tokens:
-            stats.left_out = (config.epochs - epoch - 1) * config.minibatches
+    stats, policy_learns = UpdateStats(), number > config.critic_warmup_steps
+    orders = [torch.randperm(config.batch_size, generator=generator) for _ in range(config.epochs)]
+    minibatches = torch.cat(orders).to(rollout.mask.device).view(config.steps_per_update, -1)
+    for done, rows in enumerate(minibatches):
+        _set_rates(optimizers, config.rate((number - 1) * config.steps_per_update + done))
+        step = _step(policy, optimizers, rollout, rows, config, policy_learns)
+        if step is None:
+            stats.left_out = config.steps_per_update - done
             break
+        stats.add(step)
     return stats
 
 
@@ -112,8 +109,11 @@ def _step(
     rows: Tensor,
     config: PPOConfig,
     policy_learns: bool,
-) -> UpdateStats:
-    """One optimizer step on the episodes `rows`, of which each process takes those that are its own."""
+) -> UpdateStats | None:
+    """One optimizer step on the episodes `rows`, of which each process takes those that are its own.
+
+    None, and no step, where they find the policy further than `config.target_kl` from the one that sampled.
+    """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     tokens = rollout.mask[rows].sum()
@@ -121,19 +121,21 @@ def _step(
     sums = torch.zeros(6, dtype=torch.float64, device=rows.device)
     for part in microbatches(rollout.episodes, own, config.microbatch_tokens):
         sums += _accumulate(policy, rollout, part, tokens, config, policy_learns)
-    sums = summed(sums)
+    count, on_policy, on_value, approx_kl, clipped, value_clipped = summed(sums).tolist()
+    if config.target_kl and approx_kl > config.target_kl * count:
+        return None
 
     trained = [_parameters(optimizer) for optimizer in optimizers]
     norms = []
     for parameters in trained:
         sum_gradients(parameters)
-        norms.append(nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm))
+        norm = nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm)
+        norms.append(norm.to(rows.device))  # where there is no gradient it is on the CPU
     norm = torch.stack(norms).norm()
     if not bool(torch.isfinite(norm)):
         return UpdateStats(skipped=1)
     for optimizer in optimizers:
         optimizer.step()
-    count, on_policy, on_value, approx_kl, clipped, value_clipped = sums.tolist()
     return UpdateStats(
         steps=1,
         tokens=int(count),

@@ -9,11 +9,11 @@ import torch
 
 from preflow.errors import PreflowError
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_names import check_monitors
 from preflow.ppo.reward_sources import Answers, Source, metric_scores, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed
-from preflow.scoring.registry import check_names
 
 _SURELY = 2.0  # standard errors
 
@@ -44,7 +44,7 @@ class Validation:
         samples, texts = sampler.answer(self.prompts, tokenizer, config, uniforms)
         answers = Answers(self.prompts, texts, samples.stopped.tolist())
         return {
-            "reward": total_of(self.sources, parts_of(self.sources, answers)).tolist(),
+            "reward": total_of(self.sources, parts_of(self.sources, answers))[0].tolist(),
             **{name: metric_scores(name, self.embed, answers).tolist() for name in self.monitors},
         }
 
@@ -59,12 +59,12 @@ def load_validation(
     """What `config.eval_steps` asks for; None where that is 0 or there is no validation prompt.
 
     Raises:
-        PreflowError: A monitor is not known or is part of the reward.
+        PreflowError: A monitor is not known or is part of the reward, or the best policy is asked for and there is no
+            validation prompt.
     """
-    check_names(monitors)
-    for name in monitors:
-        if f"scorer:{name}" in sources:
-            raise PreflowError(f"monitors: '{name}' is part of the reward; a monitor must not be trained on")
+    check_monitors(monitors, sources)
+    if config.keep_best and not prompts:
+        raise PreflowError("keep_best: there is no prompt of the validation split to compare with; give more prompts")
     if not config.eval_steps or not prompts:
         return None
     return Validation(prompts[: config.eval_prompts], sources, monitors, embed)

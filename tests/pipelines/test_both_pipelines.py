@@ -101,6 +101,9 @@ def test_the_classic_stages_need_the_database_only_for_the_record(
         ({"ppo_options": {"lora_layer": 4}}, "ppo_options: 'lora_layer' is not known; choose from microbatch_tokens"),
         ({"ppo_options": {"kl_coeff": 4}}, "ppo_options: 'kl_coeff' is a parameter of its own"),
         ({"ppo_eval_steps": 0, "ppo_options": {"keep_best": True}}, "keep_best: True given; nothing is compared"),
+        ({"reward_weights": {}}, "reward_weights: no part is named"),
+        ({"reward_weights": {"reward_modle": 1.0}}, "reward_weights: 'reward_modle' is not known"),
+        ({"monitors": ["coherence"], "reward_weights": {"scorer:coherence": 1.0}}, "'coherence' is part of the reward"),
     ],
 )
 def test_settings_of_ppo_that_contradict_each_other_are_refused_before_anything_runs(

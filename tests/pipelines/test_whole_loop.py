@@ -44,6 +44,7 @@ def launched(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch)
         "ppo_epochs": 1,
         "ppo_minibatches": 1,
         "lora_rank": 2,
+        "ppo_options": {"lora_layers": 1},
         "eval_max_prompts": 6,
     }
 

@@ -74,7 +74,9 @@ def optimize(
     prompts = prompt_file(20)
     collect = trainer.collect
 
-    def run(config: PPOConfig, name: str, killed_in: int = 0, checkpoints: str | None = None) -> dict[str, Any]:
+    def run(
+        config: PPOConfig, name: str, killed_in: int = 0, checkpoints: str | None = None, **given: Any
+    ) -> dict[str, Any]:
         updates = 0
 
         def counted(*arguments: Any, **settings: Any) -> Any:
@@ -86,11 +88,12 @@ def optimize(
 
         monkeypatch.setattr(trainer, "collect", counted)
         folder = tmp_path / name
-        return optimize_policy(
-            prompts=prompts, model=str(policy_folder), reward_model=reward_folder, output=folder / "tuned",
-            training_log=folder / "log.jsonl", config=config,
-            checkpoints=str(folder / "checkpoints") if checkpoints is None else checkpoints,
-        )  # fmt: skip
+        settings: dict[str, Any] = {
+            "prompts": prompts, "model": str(policy_folder), "reward_model": reward_folder, "output": folder / "tuned",
+            "training_log": folder / "log.jsonl", "config": config,
+            "checkpoints": str(folder / "checkpoints") if checkpoints is None else checkpoints,
+        }  # fmt: skip
+        return optimize_policy(**{**settings, **given})
 
     return run
 
@@ -126,6 +129,17 @@ def test_a_run_goes_on_bit_by_bit(
         key: whole[key] for key in whole if "seconds" not in key
     }
     assert not list((tmp_path / "killed/checkpoints").iterdir()), "a run that is done leaves nothing"
+
+
+def test_a_reward_that_compares_meanings_goes_on_bit_by_bit(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, encoder_folder: Path
+) -> None:
+    mixed = {"reward_weights": {"reward_model": 1.0, "scorer:relevance": 1.0}, "encoder": str(encoder_folder)}
+    optimize(config, "whole", checkpoints="", **mixed)
+    with pytest.raises(Killed):
+        optimize(config, "killed", killed_in=4, **mixed)
+    optimize(config, "killed", **mixed)
+    assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_a_killed_process_goes_on_bit_by_bit(
@@ -187,6 +201,20 @@ def test_a_run_with_other_settings_begins_anew(optimize: Optimize, config: PPOCo
     optimize(other, "whole", checkpoints="")
     assert_same(tmp_path / "whole", tmp_path / "run")
     assert len(list((tmp_path / "run/checkpoints").iterdir())) == 1, "the other run's is still there"
+
+
+def test_a_run_with_other_references_begins_anew(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Killed):
+        optimize(config, "run", killed_in=4)
+    rows = [json.loads(line) for line in (tmp_path / "prompts.jsonl").read_text().splitlines()]
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps({**row, "reference": "Another one."}) + "\n" for row in rows))
+    optimize(config, "run", prompts=other)
+    assert "going on" not in capsys.readouterr().out
+    optimize(config, "run")
+    assert "going on after update 3" in capsys.readouterr().out
 
 
 def test_checkpoints_in_cloud_storage_are_whole_or_not_there(

@@ -28,6 +28,16 @@ from preflow.ppo.config import PPOConfig, ppo_config
         ({"batch_size": 10, "samples_per_prompt": 4, "minibatches": 2}, "samples_per_prompt: 4 given; it must divide"),
         ({"temperature": 0.0}, "temperature: 0.0 given"),
         ({"kl_coeff": -0.1}, "kl_coeff: -0.1 given"),
+        ({"max_gradient_norm": -1.0}, "max_gradient_norm: -1.0 given; it must be above 0"),
+        ({"clip_range": 0.0}, "clip_range: 0.0 given; it must be above 0"),
+        ({"learning_rate": -1e-3}, "learning_rate: -0.001 given; it must not be negative"),
+        ({"gae_lambda": 1.5}, "gae_lambda: 1.5 given; it must be between 0 and 1"),
+        ({"kl_coeff": float("nan")}, "kl_coeff: nan given; it must be a number"),
+        ({"reward_threshold": "1"}, "reward_threshold: 1 given; it must be a number"),
+        ({"lora_layers": "4"}, "lora_layers: 4 given; it must be a whole number"),
+        ({"lora_layers": 2.5}, "lora_layers: 2.5 given; it must be a whole number"),
+        ({"seed": True}, "seed: True given; it must be a whole number"),
+        ({"keep_best": "false"}, "keep_best: false given; it must be true or false"),
     ],
 )
 def test_refused(settings: dict[str, Any], message: str) -> None:
@@ -54,6 +64,11 @@ def test_weights_are_trained_whole_without_adapters() -> None:
 
 def test_options_join_the_settings() -> None:
     assert ppo_config({"lora_layers": 2}, train_steps=3) == PPOConfig(lora_layers=2, train_steps=3)
+    as_kfp_hands_it_on = ppo_config({"lora_layers": 2.0, "kl_target": 6.0, "keep_best": False}, train_steps=3)
+    assert as_kfp_hands_it_on == PPOConfig(lora_layers=2, kl_target=6.0, train_steps=3)
+    assert isinstance(as_kfp_hands_it_on.lora_layers, int)
+    with pytest.raises(PreflowError, match="lora_layers: 2.5 given; it must be a whole number"):
+        ppo_config({"lora_layers": 2.5}, train_steps=3)
     with pytest.raises(PreflowError, match="ppo_options: 'train_steps' is a parameter of its own"):
         ppo_config({"train_steps": 2}, train_steps=3)
     with pytest.raises(PreflowError, match="ppo_options: 'lora_layer' is not known; choose from batch_size"):

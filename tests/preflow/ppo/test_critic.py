@@ -53,6 +53,12 @@ def test_its_value_after_a_whole_answer_is_the_score(
         assert not values[row, len(then) :].any()
 
 
+def test_where_returns_are_no_scores_its_head_starts_at_zero(reward_folder: Path, tokenizer: Any) -> None:
+    critic = Critic(reward_folder, tokenizer, returns_are_scores=False)
+    assert not critic.head.weight.any() and not critic.head.bias.any()
+    assert critic.head.weight.requires_grad
+
+
 def test_an_encoder_is_refused(encoder_folder: Path, tokenizer: Any, tmp_path: Path) -> None:
     RewardModel(str(encoder_folder), max_length=64).save(tmp_path / "encoder")
     with pytest.raises(PreflowError, match="critic: a separate one .* is an encoder; set critic to shared"):

@@ -107,3 +107,10 @@ def test_a_batch_that_cannot_be_shared_is_refused(config: PPOConfig, monkeypatch
     ):
         processes.own_rows(replace(config, samples_per_prompt=2))
     assert processes.own_rows(replace(config, batch_size=12, samples_per_prompt=2)) == slice(8, 12)
+
+
+def test_processes_that_found_different_checkpoints_do_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes.agree(2, "checkpoints")
+    monkeypatch.setattr(processes, "gathered", lambda rows: torch.cat([rows, rows * 0]))
+    with pytest.raises(PreflowError, match="checkpoints: the processes found .2, 0.; give a folder that all of them"):
+        processes.agree(2, "checkpoints")

@@ -1,5 +1,6 @@
 """Rewards of every kind, and what cannot be mixed."""
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 from preflow.errors import PreflowError
 from preflow.models import load_encoder, load_tokenizer
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.reward_sources import Answers, Score, load_rewards, parts_of
+from preflow.ppo.reward_sources import Answers, Score, Source, load_rewards, parts_of, total_of
 from preflow.ppo.rollout import Rollout
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
@@ -145,6 +146,17 @@ def test_parts_are_weighed_and_logged_one_by_one(
     rollout = roll(make_policy(), sources=sources)
     assert rollout.scores.tolist() == [2.0 - 0.5 * row for row in range(8)]
     assert rollout.parts == {"function:a_users_module:ones": 1.0, "function:a_users_module:count": 3.5}
+
+
+def test_a_part_that_says_nothing_of_an_answer_leaves_the_other_parts_their_say() -> None:
+    sources = {name: Source(weight, lambda _: torch.zeros(0)) for name, weight in (("a", 2.0), ("b", 0.5))}
+    parts = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.tensor([math.nan, 4.0, 8.0])}
+    scores, missing = total_of(sources, parts)
+    assert (scores.tolist(), missing) == ([2 + 3, 4 + 2, 6 + 4], 1)
+    scores, missing = total_of(sources, {**parts, "b": torch.full((3,), math.nan)})
+    assert (scores.tolist(), missing) == ([2.0, 4.0, 6.0], 3)
+    with pytest.raises(PreflowError, match="reward_weights: no answer has a score by b; choose a part that fits"):
+        total_of(sources, {"b": torch.full((3,), math.nan)})
 
 
 @pytest.mark.parametrize(

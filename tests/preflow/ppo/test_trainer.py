@@ -52,12 +52,19 @@ def log(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
 
 @pytest.mark.parametrize(("name", "settings"), [("notes.txt", {}), ("adapter_config.json", {"lora_rank": 0})])
 def test_a_folder_with_other_files_is_refused_at_the_start(
-    optimize: Callable[..., Any], config: PPOConfig, tmp_path: Path, name: str, settings: dict[str, Any]
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, tmp_path: Path, name: str, settings: dict[str, Any]
 ) -> None:
-    (tmp_path / "tuned").mkdir()
-    (tmp_path / "tuned" / name).write_text("{}")
-    with pytest.raises(PreflowError, match="tuned: holds other files already; give an empty folder"):
-        optimize(replace(config, **settings), model="nowhere")
+    def collect(*_: Any, **__: Any) -> None:
+        raise AssertionError("it has started")
+
+    optimize(replace(config, **settings), letters())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "collect", collect)
+        with pytest.raises(AssertionError, match="it has started"):
+            optimize(replace(config, **settings), letters())
+        (tmp_path / "tuned" / name).write_text("{}")
+        with pytest.raises(PreflowError, match=f"tuned: holds other files already .{name}.; give an empty folder"):
+            optimize(replace(config, **settings), letters())
 
 
 def test_metrics_without_an_encoder_are_refused(optimize: Callable[..., Any], config: PPOConfig) -> None:
@@ -234,4 +241,5 @@ def test_a_run_ends_early_and_says_why(
     rows = log()
     assert len(rows) < 6
     assert rows[-1]["optimizer_steps"] == 0, "the policy that reached it is the one that comes out"
+    assert summary["written_update"] == len(rows) - 1
     assert summary["optimizer_steps"] + summary["skipped_steps"] + summary["left_out_steps"] == summary["planned_steps"]

@@ -91,6 +91,12 @@ def test_what_is_trained_on_cannot_watch(config: PPOConfig) -> None:
         load_validation([], {}, ["beauty"], remembering(None), config)
 
 
+def test_the_best_policy_cannot_be_kept_without_validation_prompts(config: PPOConfig) -> None:
+    keeping = replace(config, eval_steps=1, keep_best=True)
+    with pytest.raises(PreflowError, match="keep_best: there is no prompt of the validation split"):
+        load_validation([], {}, [], remembering(None), keeping)
+
+
 @pytest.fixture
 def run(
     policy_folder: Path, encoder_folder: Path, prompt_file: Callable[..., Path], tmp_path: Path,
