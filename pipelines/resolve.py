@@ -39,9 +39,10 @@ def absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
                 raise PreflowError(f"{name}: no file at {path}; give a path, a gs:// URI or a packaged dataset")
             values[name] = str(path)
     for name in _MODELS:
-        value = values.get(name)
-        if value and Path(value).expanduser().is_dir():
-            values[name] = str(Path(value).expanduser().absolute())
+        if values.get(name):
+            values[name] = _absolute_model(values[name])
+    if "reward_weights" in values:
+        values["reward_weights"] = {_absolute_part(name): weight for name, weight in values["reward_weights"].items()}
     return values
 
 
@@ -59,6 +60,18 @@ def digest_inputs(parameters: Mapping[str, Any]) -> dict[str, str]:
         if folder.is_dir():
             digests[name] = digest_files([path for path in folder.rglob("*") if path.is_file()], folder)
     return digests
+
+
+def _absolute_model(reference: str) -> str:
+    folder = Path(reference).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else reference
+
+
+def _absolute_part(name: str) -> str:
+    """A part of the reward; `classifier:` may name a folder."""
+    kind, _, model = name.partition(":")
+    folder, mark, label = model.partition("#")
+    return f"{kind}:{_absolute_model(folder)}{mark}{label}" if kind == "classifier" and folder else name
 
 
 def _folder(package: Any) -> Path:

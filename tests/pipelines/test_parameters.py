@@ -60,8 +60,12 @@ def test_local_inputs_become_absolute_and_are_digested(tmp_path: Path, monkeypat
         "preference_dataset": "packaged:x",
         "eval_dataset": "",
         "large_model_reference": "model",
+        "reward_weights": {"reward_model": 1.0, "classifier:model#toxic": -1.0, "classifier:org/name": 0.5},
     }
     values = absolute(given)
+    assert values["reward_weights"] == {
+        "reward_model": 1.0, f"classifier:{tmp_path / 'model'}#toxic": -1.0, "classifier:org/name": 0.5
+    }  # fmt: skip
     assert values["prompt_dataset"] == str(tmp_path / "prompts.jsonl")
     assert values["large_model_reference"] == str(tmp_path / "model")
     assert values["preference_dataset"] == "packaged:x"
