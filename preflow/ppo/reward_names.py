@@ -7,7 +7,7 @@ from preflow.errors import PreflowError
 from preflow.ppo.config import PPOConfig
 from preflow.scoring.registry import check_names
 
-FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
+_FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
 
 
 def check_reward_weights(weights: Mapping[str, float], config: PPOConfig) -> None:
@@ -18,13 +18,13 @@ def check_reward_weights(weights: Mapping[str, float], config: PPOConfig) -> Non
             point where a missing end is punished by a score of its own.
     """
     if not weights:
-        raise PreflowError(f"reward_weights: no part is named; choose from {FORMS}")
+        raise PreflowError(f"reward_weights: no part is named; choose from {_FORMS}")
     for name, weight in weights.items():
         kind, _, rest = name.partition(":")
         if kind == "scorer":
             check_names([rest])
         elif not (name == "reward_model" or (kind == "classifier" and rest) or _names_a_function(kind, rest)):
-            raise PreflowError(f"reward_weights: '{name}' is not known; the forms are {FORMS}")
+            raise PreflowError(f"reward_weights: '{name}' is not known; the forms are {_FORMS}")
         if not isinstance(weight, int | float) or not isfinite(weight):
             raise PreflowError(f"reward_weights: the weight of '{name}' is {weight!r}; give a number")
         if config.missing_eos == "replace" and kind in ("classifier", "function"):
@@ -44,6 +44,11 @@ def check_monitors(monitors: Sequence[str], parts: Iterable[str]) -> None:
     for name in monitors:
         if f"scorer:{name}" in parts:
             raise PreflowError(f"monitors: '{name}' is part of the reward; a monitor must not be trained on")
+
+
+def classifiers_of(parts: Iterable[str]) -> list[str]:
+    """The references of the models in `classifier:MODEL[#LABEL]`."""
+    return [rest.partition("#")[0] for kind, _, rest in (name.partition(":") for name in parts) if kind == "classifier"]
 
 
 def _names_a_function(kind: str, rest: str) -> bool:

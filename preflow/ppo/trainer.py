@@ -21,6 +21,7 @@ from preflow.ppo.event_log import event_log
 from preflow.ppo.kl import adapted
 from preflow.ppo.policy import Policy
 from preflow.ppo.processes import agree, is_first, start
+from preflow.ppo.reward_names import classifiers_of
 from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -98,8 +99,7 @@ def optimize_policy(
     generator = torch.Generator().manual_seed(config.seed)
     place = ""
     if checkpoints:
-        classifiers = [name.removeprefix("classifier:") for name in reward_weights if name.startswith("classifier:")]
-        used = [model, str(reward_model or ""), encoder, *(name.partition("#")[0] for name in classifiers)]
+        used = [model, str(reward_model or ""), encoder, *classifiers_of(reward_weights)]
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
         origin = [models, texts, dict(reward_weights), list(monitors), asdict(config)]
