@@ -38,7 +38,7 @@ def grouped_attention(
 ) -> tuple[Tensor, None]:
     """Attention of `[B, H, Q, D]` queries over `[B, K, L, D]` keys and values, H a multiple of K.
 
-    The softmax is in float32. A query that may look at nothing (a pad) looks at everything instead, so that no NaN
+    The softmax is worked out in float32 and rounded once. A query that may look at nothing (a pad) looks at everything instead, so that no NaN
     comes of it.
 
     Returns:
@@ -66,14 +66,28 @@ def grouped_attention(
         attention_mask = torch.ones(queries, length, dtype=torch.bool).tril()
     rows = (query * (width**-0.5 if scaling is None else scaling)).reshape(batch * groups, -1, width)
     scores = torch.bmm(rows, key.reshape(batch * groups, length, width).transpose(1, 2))
-    scores = scores.view(batch, heads, queries, length)
-    if attention_mask is not None:
-        mask = attention_mask[..., :length]
-        lowest = torch.finfo(scores.dtype).min
-        scores = scores.masked_fill(~mask, lowest) if mask.dtype == torch.bool else (scores + mask).clamp(min=lowest)
-    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype).view(batch * groups, -1, length)
-    mixed = torch.bmm(weights, value.reshape(batch * groups, length, width))
+    mask = None if attention_mask is None else attention_mask[..., :length]
+    weights: Tensor = _MaskedSoftmax.apply(scores.view(batch, heads, queries, length), mask)  # type: ignore[no-untyped-call]
+    mixed = torch.bmm(weights.view(batch * groups, -1, length), value.reshape(batch * groups, length, width))
     return mixed.view(batch, heads, queries, width).transpose(1, 2), None
+
+
+class _MaskedSoftmax(torch.autograd.Function):
+    """Overwrites scores that nobody needs again, and passes through the masked ones, whose gradient is 0 anyway, once."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None:
+            lowest = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill_(~mask, lowest) if mask.dtype == torch.bool else scores.add_(mask).clamp_(lowest)
+        weights = scores.softmax(-1)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (weights,) = ctx.saved_tensors
+        return torch._softmax_backward_data(gradient, weights, -1, weights.dtype), None
 
 
 AttentionInterface.register(_NAME, grouped_attention)

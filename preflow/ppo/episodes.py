@@ -29,6 +29,13 @@ class Episodes(NamedTuple):
         """The episodes of `rows`."""
         return Episodes(*(None if tensor is None else tensor[rows] for tensor in self))  # type: ignore[arg-type]
 
+    def read_lengths(self) -> tuple[list[int], list[int]]:
+        """B numbers of tokens that a transformer reads of the prompts, and of the responses.
+
+        Nothing follows after a response's last token, so nobody asks what it says.
+        """
+        return self.prompt_mask.sum(1).tolist(), (self.response_mask.sum(1) - 1).tolist()
+
 
 def alone(ids: Tensor, prompt_mask: Tensor, response_mask: Tensor) -> Episodes:
     """Episodes of which each is read by itself."""
@@ -43,7 +50,7 @@ def microbatches(episodes: Episodes, rows: Tensor, tokens: int) -> list[Tensor]:
     members: dict[int, list[int]] = {}
     for row, line in zip(rows.tolist(), episodes.line[rows].tolist(), strict=True):
         members.setdefault(line, []).append(row)
-    prompts, responses = episodes.prompt_mask.sum(1).tolist(), episodes.response_mask.sum(1).tolist()
+    prompts, responses = episodes.read_lengths()
     lines = [(prompts[line[0]] + sum(responses[row] for row in line), line) for line in members.values()]
     parts: list[list[int]] = []
     longest, count = 0, 0

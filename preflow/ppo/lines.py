@@ -27,7 +27,8 @@ class Lines(NamedTuple):
         positions: `[R, L]` int64.
         attention: `[R, L]` bool, true on tokens, where each line is one episode; otherwise `[R, 1, L, L]` bool, true
             where the first sees the second.
-        where: `[B, P + T]` int64, which of the `R * L` places of the lines each token of the episodes has.
+        where: `[B, P + T]` int64, which of the `R * L` places of the lines each token of the episodes has, the last
+            token of a response excepted, which is not read.
     """
 
     tokens: Tensor
@@ -44,7 +45,7 @@ def shared_lines(episodes: Episodes, tokens: int) -> Tensor:
     """
     numbers: list[int] = []
     open_lines: dict[tuple[int, ...], tuple[int, int]] = {}
-    prompt_lengths, lengths = episodes.prompt_mask.sum(1).tolist(), episodes.response_mask.sum(1).tolist()
+    prompt_lengths, lengths = episodes.read_lengths()
     for ids, prompt, response in zip(episodes.ids.tolist(), prompt_lengths, lengths, strict=True):
         width = episodes.prompt_mask.shape[1]
         key = tuple(ids[width - prompt : width])
@@ -60,7 +61,7 @@ def shared_lines(episodes: Episodes, tokens: int) -> Tensor:
 def lay_out(episodes: Episodes) -> Lines:
     """The lines of episodes."""
     width, total = episodes.prompt_mask.shape[1], episodes.ids.shape[1]
-    prompts, responses = episodes.prompt_mask.sum(1).tolist(), episodes.response_mask.sum(1).tolist()
+    prompts, responses = episodes.read_lengths()
     numbers: dict[int, int] = {}
     tokens: list[list[int]] = []
     positions: list[list[int]] = []
@@ -118,10 +119,10 @@ def can_share_lines(model: Any) -> bool:
     """Whether a transformer says the same of episodes that share a line, which takes attention that can be masked."""
     if getattr(model.config, "sliding_window", None) is not None:
         return False
-    ids = torch.arange(8, device=model.device).view(2, 4)
+    ids = torch.arange(10, device=model.device).view(2, 5)
     ids[1, :2] = ids[0, :2]
-    mask = torch.ones(2, 2, dtype=torch.bool, device=model.device)
-    apart = alone(ids, mask, mask)
+    mask = torch.ones(2, 5, dtype=torch.bool, device=model.device)
+    apart = alone(ids, mask[:, :2], mask[:, 2:])
     said = []
     for episodes in (apart, apart._replace(line=torch.zeros_like(apart.line))):
         lines = lay_out(episodes)

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_POSITIONS_AT_ONCE = 128
-_PARTS_A_PRODUCT = 4  # of the backward pass: after each product, a gradient as large as the head is added up
+_POSITIONS_AT_ONCE = 256
+_PARTS_A_PRODUCT = 2  # of the backward pass: after each product, a gradient as large as the head is added up
+_LEAST_PROBABILITY = 1e-30
 
 
 def token_logprobs(hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
@@ -35,8 +36,8 @@ def token_logprobs_and_entropy(
     logprobs, entropies = (torch.empty(len(tokens), device=hidden.device) for _ in range(2))
     weight, bias = _head_in(dtype, head.weight, head.bias)
     for part, logits, probabilities in _distributions(hidden, weight, bias, temperature):
-        normaliser = _normaliser(logits, probabilities)
-        logprobs[part] = _at(logits, tokens[part]) - normaliser
+        logprobs[part] = _logprobs(logits, probabilities, tokens[part])
+        normaliser = _at(logits, tokens[part]) - logprobs[part]
         entropies[part] = normaliser - probabilities.mul_(logits).sum(-1)
     return logprobs, entropies
 
@@ -58,7 +59,7 @@ class _TokenLogprobs(torch.autograd.Function):
         ctx.save_for_backward(derivative, hidden, weight, bias, tokens)
         weight, bias = _head_in(dtype, weight, bias)
         for part, logits, probabilities in _distributions(hidden, weight, bias, temperature):
-            logprobs[part] = _at(logits, tokens[part]) - _normaliser(logits, probabilities)
+            logprobs[part] = _logprobs(logits, probabilities, tokens[part])
             if derivative is not None:
                 expected = probabilities.to(weight.dtype) @ weight
                 derivative[part] = ((weight[tokens[part]].float() - expected.float()) / temperature).to(hidden.dtype)
@@ -96,22 +97,36 @@ def _head_in(dtype: torch.dtype, weight: Tensor, bias: Tensor | None) -> tuple[T
 def _distributions(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Part by part of the positions: which, `[N, V]` logits, and `[N, V]` float32 probabilities."""
-    for start in range(0, len(hidden), _POSITIONS_AT_ONCE):
-        part = slice(start, start + _POSITIONS_AT_ONCE)
-        logits = nn.functional.linear(hidden[part].to(weight.dtype), weight, bias)
+    """Part by part of the positions: which, `[N, V]` logits, and `[N, V]` float32 probabilities.
+
+    All parts are of about the same size and stand in the same memory: take what is needed of one before the next.
+    """
+    if not len(hidden):
+        return
+    size = -(-len(hidden) // -(-len(hidden) // _POSITIONS_AT_ONCE))
+    all_logits = torch.empty(size, len(weight), dtype=weight.dtype, device=hidden.device)
+    all_probabilities = torch.empty(size, len(weight), device=hidden.device)
+    for start in range(0, len(hidden), size):
+        part = slice(start, min(start + size, len(hidden)))
+        rows = slice(0, part.stop - start)
+        logits = torch.mm(hidden[part].to(weight.dtype), weight.T, out=all_logits[rows])
+        if bias is not None:
+            logits += bias
         if temperature != 1:
             logits = logits.float().div_(temperature)
-        yield part, logits, logits.softmax(-1, dtype=torch.float32)
+        yield part, logits, torch.softmax(logits, -1, dtype=torch.float32, out=all_probabilities[rows])
 
 
-def _normaliser(logits: Tensor, probabilities: Tensor) -> Tensor:
-    """`[N]` float32 logarithms of the sums of a softmax, by the largest probability, which is `exp(0) / sum`.
+def _logprobs(logits: Tensor, probabilities: Tensor, tokens: Tensor) -> Tensor:
+    """`[N]` float32 log-probabilities of tokens.
 
-    PyTorch's softmax keeps a row in the caches; a separate `logsumexp` would go through memory several times more.
+    PyTorch's softmax keeps a row in the caches; a `log_softmax` or `logsumexp` of its own would go through memory
+    several times more. Only where a probability is too small for its logarithm to be exact are all logits summed again.
     """
-    highest, place = logits.max(-1)
-    return highest.float() - _at(probabilities, place).log()
+    chosen = _at(probabilities, tokens)
+    if bool((chosen > _LEAST_PROBABILITY).all()):
+        return chosen.log()
+    return _at(logits, tokens) - logits.float().logsumexp(-1)
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
