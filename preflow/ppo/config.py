@@ -66,7 +66,7 @@ class PPOConfig:
     samples_per_prompt: int = 4
     epochs: int = 2
     minibatches: int = 4
-    microbatch_tokens: int = 512
+    microbatch_tokens: int = 1024
     learning_rate: float = 1e-3
     critic_learning_rate: float = 1e-3
     lora_rank: int = 16

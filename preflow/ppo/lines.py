@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from preflow.models import preferred_dtype
@@ -94,18 +94,27 @@ def lay_out(episodes: Episodes) -> Lines:
 
 def run_transformer(model: Any, lines: Lines, **inputs: Tensor) -> Tensor:
     """`[R, L, H]` last hidden states of a transformer without a head, in `preferred_dtype()`."""
-    settings = {"attention_mask": lines.attention, "position_ids": lines.positions, "use_cache": False, **inputs}
-    states: Tensor = functional_call(model, rounded_weights(model), (), settings).last_hidden_state
+    settings = {"attention_mask": lines.attention, "position_ids": lines.positions, "use_cache": False}
+    embedding = model.get_input_embeddings()
+    if "input_ids" in inputs and type(embedding) is nn.Embedding:  # rounds what is looked up, not the whole table
+        inputs = {"inputs_embeds": embedding(inputs["input_ids"]).to(preferred_dtype())}
+    weights = rounded_weights(model, but=embedding.weight if "inputs_embeds" in inputs else None)
+    states: Tensor = functional_call(model, weights, (), {**settings, **inputs}).last_hidden_state
     return states
 
 
-def rounded_weights(model: Any) -> dict[str, Tensor]:
+def rounded_weights(model: Any, but: Tensor | None = None) -> dict[str, Tensor]:
     """By name, those weights in `preferred_dtype()` that are kept in another, which is float32 to train them.
 
-    With all of them rounded, nothing goes back to float32 between two layers, as it would under autocast.
+    With all of them rounded, nothing goes back to float32 between two layers, as it would under autocast. `but` is one
+    that is not used.
     """
     dtype = preferred_dtype()
-    return {name: weight.to(dtype) for name, weight in model.named_parameters() if weight.dtype != dtype}
+    return {
+        name: weight.to(dtype)
+        for name, weight in model.named_parameters()
+        if weight.dtype != dtype and weight is not but
+    }
 
 
 def before_responses(states: Tensor, lines: Lines, episodes: Episodes) -> Tensor:

@@ -56,8 +56,8 @@ class _TokenLogprobs(torch.autograd.Function):
         ctx.temperature, ctx.dtype = temperature, dtype
         logprobs = torch.empty(len(tokens), device=hidden.device)
         derivative = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        ctx.save_for_backward(derivative, hidden, weight, bias, tokens)
         weight, bias = _head_in(dtype, weight, bias)
+        ctx.save_for_backward(derivative, hidden, weight, bias, tokens)
         for part, logits, probabilities in _distributions(hidden, weight, bias, temperature):
             logprobs[part] = _logprobs(logits, probabilities, tokens[part])
             if derivative is not None:
@@ -69,17 +69,18 @@ class _TokenLogprobs(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         derivative, hidden, weight, bias, tokens = ctx.saved_tensors
         by_hidden = None if derivative is None else (gradient[:, None] * derivative).to(derivative.dtype)
-        by_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        by_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
+        by_weight, by_bias = (
+            torch.zeros(one.shape, device=one.device) if needed else None
+            for one, needed in zip((weight, bias), ctx.needs_input_grad[1:3], strict=True)
+        )
         if by_weight is not None or by_bias is not None:
-            cast = _head_in(ctx.dtype, weight, bias)
             scaled = gradient / ctx.temperature
             step = _POSITIONS_AT_ONCE * _PARTS_A_PRODUCT
             by_logits = torch.empty(min(step, len(hidden)), len(weight), dtype=ctx.dtype, device=hidden.device)
             for start in range(0, len(hidden), step):
                 some = slice(start, start + step)
                 count = len(hidden[some])
-                for part, _, by_part in _distributions(hidden[some], *cast, ctx.temperature):
+                for part, _, by_part in _distributions(hidden[some], weight, bias, ctx.temperature):
                     factors = scaled[some][part, None]
                     by_part.mul_(-factors).scatter_add_(1, tokens[some][part, None], factors)
                     by_logits[:count][part] = by_part

@@ -13,6 +13,7 @@ import torch
 
 from preflow.errors import PreflowError
 from preflow.identity import digest_json, split_of
+from preflow.memory import keep_freed_memory
 from preflow.models import load_encoder, load_tokenizer, model_digest
 from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
 from preflow.ppo.config import PPOConfig
@@ -85,6 +86,7 @@ def optimize_policy(
     rows = [row for row in everything if split_of(row.prompt_id) == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
+    keep_freed_memory()
     start()
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(model)
