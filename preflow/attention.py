@@ -38,8 +38,8 @@ def grouped_attention(
 ) -> tuple[Tensor, None]:
     """Attention of `[B, H, Q, D]` queries over `[B, K, L, D]` keys and values, H a multiple of K.
 
-    The softmax is worked out in float32 and rounded once. A query that may look at nothing (a pad) looks at everything instead, so that no NaN
-    comes of it.
+    The softmax is worked out in float32 and rounded once. A query that may look at nothing (a pad) looks at everything
+    instead, so that no NaN comes of it.
 
     Returns:
         `[B, Q, H, D]`, and None for the weights, as transformers expects of an attention function.
@@ -73,13 +73,13 @@ def grouped_attention(
 
 
 class _MaskedSoftmax(torch.autograd.Function):
-    """Overwrites scores that nobody needs again, and passes through the masked ones, whose gradient is 0 anyway, once."""
+    """A softmax that masks the scores where they stand: nobody needs them again, and the masked have no gradient."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, mask: Tensor | None) -> Tensor:
         if mask is not None:
-            lowest = torch.finfo(scores.dtype).min
-            scores = scores.masked_fill_(~mask, lowest) if mask.dtype == torch.bool else scores.add_(mask).clamp_(lowest)
+            least = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill_(~mask, least) if mask.dtype == torch.bool else scores.add_(mask).clamp_(least)
         weights = scores.softmax(-1)
         ctx.save_for_backward(weights)
         return weights

@@ -1,6 +1,6 @@
 """Both sides in turn: SmolLM2-135M, 32 episodes an update, prompts of about 48 tokens, responses of up to 64, 4 epochs.
 
-python -m benchmarks.ppo TRL_PYTHON [UPDATES]; the last line is JSON. `make bench-ppo` makes the environment of TRL.
+python -m benchmarks.ppo TRL_PYTHON [UPDATES a run]; the last line is JSON. `make bench-ppo` makes TRL's environment.
 """
 
 import json
@@ -13,44 +13,49 @@ from typing import Any
 from benchmarks.ppo.sides import make_inputs, preflow_command, rows_of, trl_command
 
 _PHASES = ("sampling", "scoring", "evaluation", "update")
+_SIDES: dict[str, dict[str, Any]] = {
+    "preflow, defaults": {},
+    "preflow, like for like": {"like_for_like": True},
+    "preflow, like for like, 4 samples a prompt": {"like_for_like": True, "samples_per_prompt": 4},
+    "TRL 1.12, bfloat16 weights": {"dtype": "bfloat16", "weights": "bfloat16"},
+    "TRL 1.12, `bf16=True`": {"dtype": "bfloat16"},
+    "TRL 1.12, float32": {"dtype": "float32"},
+}
+_EPISODES = 32  # an update
+_ONCE = 2  # the last ones are far behind, and slow
 
 
 def main(trl_python: str, updates: int) -> None:
-    """Prints a table of all sides, then as JSON the same figures and the ratios over the better of TRL's dtypes."""
-    trl, ours = trl_command(trl_python), preflow_command()
+    """Prints a table of all sides, then as JSON the same figures and the ratios over the better of TRL's dtypes.
+
+    The sides run forth and back, so that a machine that becomes faster or slower meanwhile favours none of them.
+    """
+    forth = list(_SIDES)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in forth}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_inputs(folder)
-        sides = {
-            "preflow, defaults": measured(ours, folder, {"updates": updates}),
-            "preflow, like for like": measured(ours, folder, {"updates": updates, "like_for_like": True}),
-            "preflow, like for like, 4 samples a prompt": measured(
-                ours, folder, {"updates": updates, "like_for_like": True, "samples_per_prompt": 4}
-            ),
-            "TRL 1.12, bfloat16 weights": measured(
-                trl, folder, {"updates": updates, "dtype": "bfloat16", "weights": "bfloat16"}
-            ),
-            "TRL 1.12, `bf16=True`": measured(trl, folder, {"updates": updates, "dtype": "bfloat16"}),
-            "TRL 1.12, float32": measured(trl, folder, {"updates": updates, "dtype": "float32"}),
-        }
+        for name in (*forth, *reversed(forth[:-_ONCE])):
+            command = trl_command(trl_python) if name.startswith("TRL") else preflow_command()
+            found = rows_of(command, folder, {"updates": updates, **_SIDES[name]})
+            rows[name] += found[1:] or found  # in the first update memory is laid out
+    sides = {name: means(found) for name, found in rows.items()}
     for name, side in sides.items():
         print(table_row(name, side))
     figures = {name: {key: round(value, 3) for key, value in side.items()} for name, side in sides.items()}
     print(json.dumps({**ratios(sides), "sides": figures}))
 
 
-def measured(command: list[str], folder: Path, settings: dict[str, Any]) -> dict[str, float]:
-    """The means of all updates of a side but the first, in which memory is laid out."""
-    rows = rows_of(command, folder, settings)
-    for row in rows:
-        others = sum(row[f"seconds_{phase}"] for phase in _PHASES[:3])
-        row["seconds_update"] = row["seconds"] - others
-    counted = rows[1:] or rows
-    episodes = rows[0]["episodes"]
+def means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The means of a side's updates."""
+    phases = {phase: mean(row[f"seconds_{phase}"] for row in rows) for phase in _PHASES[:-1]}
+    seconds = mean(row["seconds"] for row in rows)
     return {
-        "episodes_per_second": episodes / mean(row["seconds"] for row in counted),
-        **{phase: mean(row[f"seconds_{phase}"] for row in counted) for phase in _PHASES},
-        "response_tokens": mean(row["response_tokens_mean"] for row in counted),
+        "episodes_per_second": _EPISODES / seconds,
+        **phases,
+        "update": seconds - sum(phases.values()),
+        "slowest_over_fastest": max(row["seconds"] for row in rows) / min(row["seconds"] for row in rows),
+        "response_tokens": mean(row["response_tokens_mean"] for row in rows),
         "peak_memory": max(row["peak_memory"] for row in rows),
     }
 
@@ -78,4 +83,4 @@ def ratios(sides: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2)

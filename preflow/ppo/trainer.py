@@ -86,7 +86,6 @@ def optimize_policy(
     rows = [row for row in everything if split_of(row.prompt_id) == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
-    keep_freed_memory()
     start()
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(model)
@@ -109,6 +108,7 @@ def optimize_policy(
     state = (load_checkpoint(place, policy, optimizers, generator) if place else None) or RunState(config.kl_coeff)
     agree(len(state.log), f"{checkpoints}: how many updates are done")
     _announce(config, len(state.log))
+    keep_freed_memory()  # from here on; what loading the models took is given back
 
     started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
     with (
