@@ -68,7 +68,8 @@ def grouped_attention(
     scores = torch.bmm(rows, key.reshape(batch * groups, length, width).transpose(1, 2))
     mask = None if attention_mask is None else attention_mask[..., :length]
     weights: Tensor = _MaskedSoftmax.apply(scores.view(batch, heads, queries, length), mask)  # type: ignore[no-untyped-call]
-    mixed = torch.bmm(weights.view(batch * groups, -1, length), value.reshape(batch * groups, length, width))
+    weights = weights.to(value.dtype).view(batch * groups, -1, length)
+    mixed = torch.bmm(weights, value.reshape(batch * groups, length, width))
     return mixed.view(batch, heads, queries, width).transpose(1, 2), None
 
 

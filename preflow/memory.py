@@ -12,7 +12,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's mallopt(3)
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep what it frees, for itself; its peak stays what it is. Does nothing without glibc."""
+    """Lets this process keep what it frees, for itself, at the price of some gaps. Does nothing without glibc."""
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
