@@ -27,6 +27,7 @@ def ppo_optimize(
     reward_weights: dict[str, float],
     encoder: str,
     encoder_digest: str,
+    classifiers_digest: str,
     monitors: list[str],
     eval_steps: int,
     sampling_temperature: float,
@@ -58,6 +59,7 @@ def ppo_optimize(
         reward_weights: Weights of the parts of the reward.
         encoder: The sentence encoder of rewards and monitors that compare meanings.
         encoder_digest: Digest of its files; only in the cache key.
+        classifiers_digest: Digest of the files of classifiers in the reward; only in the cache key.
         monitors: Metrics that watch the validation prompts during training.
         eval_steps: Updates between two looks at them; 0 for none.
         sampling_temperature: Sampling temperature of the episodes.

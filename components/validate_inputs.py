@@ -22,7 +22,15 @@ def validate_inputs(
     prompts: Output[Dataset],
     eval_prompts: Output[Dataset],
     preferences: Output[Dataset],
-) -> NamedTuple("Digests", [("policy_digest", str), ("reward_base_digest", str), ("encoder_digest", str)]):
+) -> NamedTuple(
+    "Digests",
+    [
+        ("policy_digest", str),
+        ("reward_base_digest", str),
+        ("encoder_digest", str),
+        ("classifiers_digest", str),
+    ],
+):
     """Checks the datasets and models of a run and writes them as rows of the one form that later steps read.
 
     Args:
@@ -41,7 +49,7 @@ def validate_inputs(
         preferences: Preference rows; an empty file when there are none.
 
     Returns:
-        The digests of the three models, for the cache keys of the steps that load them.
+        The digests of the models, for the cache keys of the steps that load them.
     """
     from pathlib import Path
 
@@ -62,5 +70,5 @@ def validate_inputs(
         preferences_out=Path(preferences.path),
     )
     prompts.metadata.update(counts)
-    names = ("large_model_reference", "reward_model_reference", "encoder_reference")
+    names = ("large_model_reference", "reward_model_reference", "encoder_reference", "reward_weights")
     return tuple(digests.get(name, "") for name in names)

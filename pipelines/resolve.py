@@ -7,7 +7,8 @@ from typing import Any
 import components
 import preflow
 from preflow.errors import PreflowError
-from preflow.identity import digest_bytes, digest_files
+from preflow.identity import digest_bytes, digest_files, digest_json
+from preflow.ppo.reward_names import classifier_of
 from preflow.uris import is_gcs, read_bytes
 
 _FILES = ("prompt_dataset", "preference_dataset", "eval_dataset")
@@ -56,10 +57,17 @@ def digest_inputs(parameters: Mapping[str, Any]) -> dict[str, str]:
         elif value and not value.startswith(_PACKAGED):
             digests[name] = digest_files([Path(value)], Path(value).parent)
     for name in _MODELS:
-        folder = Path(parameters.get(name) or "/dev/null")
-        if folder.is_dir():
-            digests[name] = digest_files([path for path in folder.rglob("*") if path.is_file()], folder)
+        if digest := _model_digest(parameters.get(name)):
+            digests[name] = digest
+    classifiers = [_model_digest(classifier_of(part)[0]) for part in parameters.get("reward_weights", ())]
+    if any(classifiers):
+        digests["reward_weights"] = digest_json(classifiers)
     return digests
+
+
+def _model_digest(reference: str | None) -> str:
+    folder = Path(reference or "/dev/null")
+    return digest_files([path for path in folder.rglob("*") if path.is_file()], folder) if folder.is_dir() else ""
 
 
 def _absolute_model(reference: str) -> str:
@@ -69,9 +77,8 @@ def _absolute_model(reference: str) -> str:
 
 def _absolute_part(name: str) -> str:
     """A part of the reward; `classifier:` may name a folder."""
-    kind, _, model = name.partition(":")
-    folder, mark, label = model.partition("#")
-    return f"{kind}:{_absolute_model(folder)}{mark}{label}" if kind == "classifier" and folder else name
+    model, label = classifier_of(name)
+    return f"classifier:{_absolute_model(model)}{label and f'#{label}'}" if model else name
 
 
 def _folder(package: Any) -> Path:

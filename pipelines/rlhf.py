@@ -177,6 +177,7 @@ def rlhf(
         reward_weights=reward_weights,
         encoder_reference=encoder_reference,
         encoder_digest=valid.outputs["encoder_digest"],
+        classifiers_digest=valid.outputs["classifiers_digest"],
         monitors=monitors,
         ppo_eval_steps=ppo_eval_steps,
         sampling_temperature=sampling_temperature,

@@ -46,9 +46,11 @@ def check_monitors(monitors: Sequence[str], parts: Iterable[str]) -> None:
             raise PreflowError(f"monitors: '{name}' is part of the reward; a monitor must not be trained on")
 
 
-def classifiers_of(parts: Iterable[str]) -> list[str]:
-    """The references of the models in `classifier:MODEL[#LABEL]`."""
-    return [rest.partition("#")[0] for kind, _, rest in (name.partition(":") for name in parts) if kind == "classifier"]
+def classifier_of(part: str) -> tuple[str, str]:
+    """Model and class of `classifier:MODEL[#LABEL]`; '' for what is not named, and twice '' for every other part."""
+    kind, _, rest = part.partition(":")
+    model, _, label = rest.partition("#") if kind == "classifier" else ("", "", "")
+    return model, label
 
 
 def _names_a_function(kind: str, rest: str) -> bool:

@@ -13,7 +13,7 @@ from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import load_sequence_classifier, load_tokenizer, preferred_dtype
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.reward_names import check_reward_weights
+from preflow.ppo.reward_names import check_reward_weights, classifier_of
 from preflow.ppo.rewards import replace_nonfinite
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
@@ -110,7 +110,7 @@ def _load(name: str, reward_model: Path | None, embed: Embed) -> Score:
             raise PreflowError("reward_weights: 'reward_model' is named, but no reward model is given")
         return partial(_by_reward_model, RewardModel.load(reward_model, preferred_dtype()))
     if kind == "classifier":
-        reference, _, label = rest.partition("#")
+        reference, label = classifier_of(name)
         model = load_sequence_classifier(reference)
         return partial(_by_classifier, model, load_tokenizer(reference), _class(reference, model.config, label))
     if kind == "scorer":

@@ -22,7 +22,7 @@ from preflow.ppo.event_log import event_log
 from preflow.ppo.kl import adapted
 from preflow.ppo.policy import Policy
 from preflow.ppo.processes import agree, is_first, start
-from preflow.ppo.reward_names import classifiers_of
+from preflow.ppo.reward_names import classifier_of
 from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -100,14 +100,14 @@ def optimize_policy(
     generator = torch.Generator().manual_seed(config.seed)
     place = ""
     if checkpoints:
-        used = [model, str(reward_model or ""), encoder, *classifiers_of(reward_weights)]
+        used = [model, str(reward_model or ""), encoder, *(classifier_of(part)[0] for part in reward_weights)]
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
         origin = [models, texts, dict(reward_weights), list(monitors), asdict(config)]
         place = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
     state = (load_checkpoint(place, policy, optimizers, generator) if place else None) or RunState(config.kl_coeff)
     agree(len(state.log), f"{checkpoints}: how many updates are done")
-    _announce(config, len(state.log))
+    _announce(config, len(state.log), watched=validation is not None)
     keep_freed_memory()  # from here on; what loading the models took is given back
 
     started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
@@ -176,12 +176,13 @@ def _separate_critic(
     return Critic(reward_model, tokenizer, returns_are_scores=plain and reward_weights == REWARD_MODEL_ALONE)
 
 
-def _announce(config: PPOConfig, done: int) -> None:
+def _announce(config: PPOConfig, done: int, *, watched: bool) -> None:
     if is_first():
         again = f", going on after update {done}" if done else ""
+        blind = ", eval_steps without effect: no prompt is of the validation split"
         print(
             f"PPO: {config.train_steps} updates of {config.batch_size} episodes, "
-            f"{config.optimizer_steps} optimizer steps{again}",
+            f"{config.optimizer_steps} optimizer steps{again}{blind if config.eval_steps and not watched else ''}",
             flush=True,
         )
 

@@ -39,11 +39,11 @@ def test_validate_inputs_writes_three_datasets_and_hands_on_the_digests(library:
         reward_model_reference="r",
         encoder_reference="e",
         prompt_sequence_length=512,
-        digests={"large_model_reference": "d1", "encoder_reference": "d3"},
+        digests={"large_model_reference": "d1", "encoder_reference": "d3", "reward_weights": "d4"},
         code_version="c",
         **outputs,
     )
-    assert digests == ("d1", "", "d3")
+    assert digests == ("d1", "", "d3", "d4")
     assert (seen["instruction"], seen["prompts_out"]) == ("Be brief.", Path(outputs["prompts"].path))
     assert not {"digests", "code_version"} & set(seen)
     assert outputs["prompts"].metadata == {"prompts": 12}

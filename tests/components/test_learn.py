@@ -96,6 +96,7 @@ def test_ppo_gets_its_config_and_the_policy_its_summary(
         reward_weights={"reward_model": 2.0},
         encoder="e",
         encoder_digest="d",
+        classifiers_digest="d",
         monitors=["coherence"],
         eval_steps=6,
         sampling_temperature=1.0,

@@ -70,10 +70,23 @@ def test_local_inputs_become_absolute_and_are_digested(tmp_path: Path, monkeypat
     assert values["large_model_reference"] == str(tmp_path / "model")
     assert values["preference_dataset"] == "packaged:x"
     before = digest_inputs(values)
-    assert set(before) == {"prompt_dataset", "large_model_reference"}
+    assert set(before) == {"prompt_dataset", "large_model_reference", "reward_weights"}
     Path("prompts.jsonl").write_text('{"a": 1}\n')
     assert digest_inputs(values)["prompt_dataset"] != before["prompt_dataset"]
     assert digest_inputs(values)["large_model_reference"] == before["large_model_reference"]
+
+
+def test_a_classifier_that_changed_in_its_place_has_another_digest(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    values = {"reward_weights": {"reward_model": 1.0, f"classifier:{tmp_path}#toxic": -1.0}}
+    before = digest_inputs(values)
+    assert digest_inputs(values) == before
+    (tmp_path / "config.json").write_text('{"a": 1}')
+    assert digest_inputs(values)["reward_weights"] != before["reward_weights"]
+
+
+def test_a_reward_without_folders_has_no_digest() -> None:
+    assert digest_inputs({"reward_weights": {"reward_model": 1.0, "classifier:org/name": 0.5}}) == {}
 
 
 def test_a_missing_input_file_is_named(tmp_path: Path) -> None:

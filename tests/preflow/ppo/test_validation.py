@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from preflow.errors import PreflowError
+from preflow.identity import split_of
 from preflow.ppo import trainer
 from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.config import PPOConfig
@@ -110,7 +111,8 @@ def run(
 
     def start(config: PPOConfig, **given: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         summary = optimize_policy(
-            prompts=prompts, model=str(policy_folder), reward_model=None, output=tmp_path / "tuned",
+            prompts=given.pop("prompts", prompts), model=str(policy_folder), reward_model=None,
+            output=tmp_path / "tuned",
             training_log=tmp_path / "log.jsonl", config=config, encoder=str(encoder_folder),
             reward_weights={"function:a_users_module:letters": 1.0}, monitors=["ended_properly"], **given,
         )  # fmt: skip
@@ -127,6 +129,23 @@ def test_validation_rows_stand_in_the_log(run: Callable[..., Any], config: PPOCo
     }  # fmt: skip
     assert summary["validation/reward"] != rows[-1]["validation/reward"], "the last policy is judged too"
     assert (summary["written_update"], summary["warnings"]) == (5, [])
+
+
+def test_it_is_told_when_there_is_nothing_to_validate_with(
+    run: Callable[..., Any],
+    config: PPOConfig,
+    prompt_file: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train = tmp_path / "train.jsonl"
+    rows = prompt_file(20).read_text().splitlines(keepends=True)
+    train.write_text("".join(row for row in rows if split_of(json.loads(row)["prompt_id"]) == "train"))
+    told = "eval_steps without effect: no prompt is of the validation split"
+    run(replace(config, train_steps=1, eval_steps=1))
+    assert told not in capsys.readouterr().out
+    run(replace(config, train_steps=1, eval_steps=1), prompts=train)
+    assert told in capsys.readouterr().out
 
 
 @pytest.fixture
