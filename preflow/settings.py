@@ -1,0 +1,46 @@
+"""Settings of the verbs: typed, ranged, described once, and checked when they are made."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from preflow.errors import PreflowError
+
+
+class Settings(BaseModel):
+    """Immutable settings. Each field declares its type, range, default and description, and nothing is converted.
+
+    Raises:
+        PreflowError: A setting is unknown or missing, or its type or range is wrong; the message names it in backticks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            given = "" if first["type"] == "missing" else f"{first['input']!r} given; "
+            raise PreflowError(f"`{name}`: {given}{first['msg'].replace('Input should', 'it must')}") from None
+
+
+class ModelSettings(Settings):
+    """What the settings of every verb that runs a language model share."""
+
+    target_sequence_length: int = Field(64, ge=1, description="longest answer in tokens")
+    seed: int = Field(0, ge=0, description="seed of everything random")
+
+
+def require(holds: bool, name: str, value: Any, must: str) -> None:
+    """Raises a PreflowError about one setting unless `holds`; for rules that compare settings with each other.
+
+    Args:
+        holds: Whether the rule is kept.
+        name: The setting.
+        value: What was given.
+        must: What the setting must be, such as "must divide `batch_size`, 32".
+    """
+    if not holds:
+        raise PreflowError(f"`{name}`: {value!r} given; it {must}")
