@@ -7,7 +7,7 @@ import hashlib
 import json
 import unicodedata
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,18 @@ def generation_id(prompt: str, model_digest: str, sampling: Mapping[str, Any], s
     return str(uuid.uuid5(_GENERATIONS, name))
 
 
-def split_of(prompt: str) -> Split:
-    """The split of a prompt, from its id alone: 60 % train, 15 % validation, 25 % test.
+def split_of(prompt: str, eval_ids: Collection[str] = ()) -> Split:
+    """The split of a prompt: test if it is in the evaluation dataset, else from its id alone.
 
-    New data never moves an old prompt, and a prompt that stands in two datasets stands on the same side in both.
+    60 % of ids are train, 15 % validation and 25 % test. New data never moves an old prompt, and a prompt that is in
+    two datasets is in the same split in both.
+
+    Args:
+        prompt: The id of a prompt.
+        eval_ids: Ids of the prompts of a run's evaluation dataset.
     """
+    if prompt in eval_ids:
+        return "test"
     position = int(hashlib.sha256(f"split:{prompt}".encode()).hexdigest()[:8], 16) / 0x1_0000_0000
     if position < _TRAIN_SHARE:
         return "train"

@@ -9,7 +9,7 @@ from preflow.errors import PreflowError
 from preflow.feedback.fields import Record, check_prompt, nonblank, vertex_prompt, wrong
 from preflow.feedback.importers import read_preferences
 from preflow.identity import prompt_id, split_of, with_instruction
-from preflow.rows import Feedback, Prompt, PromptText, parse_row, read_records, write_rows
+from preflow.rows import Feedback, Prompt, PromptText, Row, Split, parse_row, read_records, write_rows
 
 _PROMPT_FORMS = "prompt rows (prompt; optional reference, category) and Vertex (input_text or messages)"
 
@@ -93,49 +93,65 @@ def check_form(
     return _read_inputs(prompt_dataset, preference_dataset, eval_dataset, instruction).counts
 
 
-def read_prompts(uri: str, instruction: str = "") -> list[tuple[str, Prompt]]:
+class PromptRecord(Row):
+    """A prompt as a dataset holds it: a prompt row in which id and split may be missing."""
+
+    prompt: PromptText
+    reference: str | None = None
+    category: str | None = None
+    prompt_id: str | None = None
+    split: Split | None = None
+
+
+def read_prompts(uri: str, instruction: str = "", split: Split | None = None) -> list[tuple[str, Prompt]]:
     """Reads a prompt dataset, each row with the words that name its place.
 
     Args:
         uri: Local path, gs:// URI or packaged name of JSON Lines: prompt rows of our own, or Vertex rows, whose other
             fields are ignored, so that a preference file can serve.
         instruction: System turn for prompts that bring none.
+        split: The split of every prompt; None takes it from each prompt's id.
 
     Raises:
         PreflowError: A record has neither form or a wrong value; the message names file, line and field.
     """
-    return [(where, _prompt(record, where, instruction)) for where, record in read_records(uri)]
+    return [(where, _prompt(record, where, instruction, split)) for where, record in read_records(uri)]
 
 
-def _prompt(record: Record, where: str, instruction: str) -> Prompt:
+def _prompt(record: Record, where: str, instruction: str, split: Split | None) -> Prompt:
     if "prompt" in record:
-        row = parse_row(Prompt, {"prompt_id": "", **record}, where)
-        check_prompt(row.prompt, "prompt", where)
-        if row.prompt_id and row.prompt_id != prompt_id(row.prompt):
-            raise wrong(where, "prompt_id", f"is not the id of this prompt ({prompt_id(row.prompt)}); leave it out")
-        reference = None if row.reference is None else nonblank(row.reference, "reference", where)
+        given = parse_row(PromptRecord, record, where)
+        check_prompt(given.prompt, "prompt", where)
+        if given.reference is not None:
+            nonblank(given.reference, "reference", where)
     elif "input_text" in record or "messages" in record:
-        row = Prompt(prompt_id="", prompt=vertex_prompt(record, where))
         reference = nonblank(record["output_text"], "output_text", where) if "output_text" in record else None
+        given = PromptRecord(prompt=vertex_prompt(record, where), reference=reference)
     else:
         found = ", ".join(sorted(record)) or "none"
         raise PreflowError(f"{where}: field 'prompt': is missing (fields found: {found}); accepted are {_PROMPT_FORMS}")
-    prompt = with_instruction(row.prompt, instruction)
-    return row.model_copy(update={"prompt_id": prompt_id(prompt), "prompt": prompt, "reference": reference})
+    if given.prompt_id not in (None, prompt_id(given.prompt)):
+        raise wrong(where, "prompt_id", f"is not the id of this prompt ({prompt_id(given.prompt)}); leave it out")
+    prompt = with_instruction(given.prompt, instruction)
+    name = prompt_id(prompt)
+    split = split or split_of(name)
+    if given.split not in (None, split):
+        raise wrong(where, "split", f"is '{given.split}', but this prompt is in the {split} split; leave it out")
+    return Prompt(prompt_id=name, prompt=prompt, split=split, reference=given.reference, category=given.category)
 
 
 def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str, instruction: str) -> Inputs:
     if not prompt_dataset:
         raise PreflowError("prompt_dataset: none is given; give a path, a gs:// URI or packaged:prompts")
     given = read_prompts(prompt_dataset, instruction)
-    judged = read_prompts(eval_dataset, instruction) if eval_dataset else []
+    judged = read_prompts(eval_dataset, instruction, split="test") if eval_dataset else []
     said, identical = read_preferences(preference_dataset, instruction) if preference_dataset else ([], 0)
     prompts = _distinct(given)
-    held_out = [row for row in prompts if split_of(row.prompt_id) == "test"]
+    held_out = [row for row in prompts if row.split == "test"]
     eval_prompts = _distinct(judged) if eval_dataset else held_out
     eval_ids = {row.prompt_id for row in eval_prompts}
-    kept = [row for row in prompts if split_of(row.prompt_id) != "test" and row.prompt_id not in eval_ids]
-    train = sum(split_of(row.prompt_id) == "train" for row in kept)
+    kept = [row for row in prompts if row.split != "test" and row.prompt_id not in eval_ids]
+    train = sum(row.split == "train" for row in kept)
     if not train or not eval_prompts:
         purpose = "held out to judge with; give eval_dataset or" if train else "left to train on;"
         raise PreflowError(f"{prompt_dataset}: none of its {len(prompts)} prompts is {purpose} add prompts")

@@ -46,6 +46,7 @@ class Prompt(Row):
 
     prompt_id: str
     prompt: PromptText
+    split: Split
     reference: str | None = None
     category: str | None = None
 

@@ -89,8 +89,10 @@ def questions(count: int, *, split: Split | None = None, references: bool = Fals
     number = 0
     while len(found) < count:
         text = f"{_SENTENCES[number % len(_SENTENCES)]} {'Number ' * (number % 3)}{number}"
-        row = Prompt(prompt_id=prompt_id(text), prompt=text, reference="It is good." if references else None)
-        if split in (None, split_of(row.prompt_id)):
+        name = prompt_id(text)
+        reference = "It is good." if references else None
+        row = Prompt(prompt_id=name, prompt=text, split=split_of(name), reference=reference)
+        if split in (None, row.split):
             found.append(row)
         number += 1
     return found

@@ -13,7 +13,7 @@ from preflow.chat import encode_prompt
 from preflow.errors import PreflowError
 from preflow.generation.packing import pack_linear_layers
 from preflow.generation.sampler import decode, sample
-from preflow.identity import generation_id, split_of
+from preflow.identity import generation_id
 from preflow.models import eos_ids, load_causal_lm, load_tokenizer, model_digest
 from preflow.progress import track
 from preflow.rows import Generation, Prompt, read_rows, write_rows
@@ -77,8 +77,8 @@ def log_generations(
             "num_samples: all answers are the same at temperature 0; set num_samples to 1 or raise the temperature"
         )
     known_prompts = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)
-    held_out = [row for row in known_prompts if split_of(row.prompt_id) == "validation"]
-    others = [row for row in known_prompts if split_of(row.prompt_id) != "validation"]
+    held_out = [row for row in known_prompts if row.split == "validation"]
+    others = [row for row in known_prompts if row.split == "train"]
     taken = others[: num_prompts or None] + held_out[: num_validation_prompts or None]
     if num_shards > len(taken):
         raise PreflowError(f"num_shards: {num_shards} shards are more than the {len(taken)} prompts; lower num_shards")

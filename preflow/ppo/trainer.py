@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from preflow.errors import PreflowError
-from preflow.identity import digest_json, split_of
+from preflow.identity import digest_json
 from preflow.memory import keep_freed_memory
 from preflow.models import load_encoder, load_tokenizer, model_digest
 from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
@@ -83,7 +83,7 @@ def optimize_policy(
         PreflowError: There is no train prompt, or settings, models and rewards do not go together.
     """
     everything = read_rows(prompts, Prompt)
-    rows = [row for row in everything if split_of(row.prompt_id) == "train"]
+    rows = [row for row in everything if row.split == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
     start()
@@ -92,7 +92,7 @@ def optimize_policy(
     _refuse_full(output, tokenizer, config)
     embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
     sources = load_rewards(reward_weights, reward_model=reward_model, embed=embed, config=config)
-    held_out = [row for row in everything if split_of(row.prompt_id) == "validation"]
+    held_out = [row for row in everything if row.split == "validation"]
     validation = load_validation(held_out, sources, monitors, embed, config)
     policy = Policy(model, config, _separate_critic(reward_model, tokenizer, reward_weights, config))
     sampler = SamplingCopy(model, policy)

@@ -125,11 +125,7 @@ def _calibrate(model: RewardModel, prompts: Sequence[Prompt], validation: Sequen
     no prompt has a reference: a score of 0 then means as good as a reference (arXiv:2403.17031, detail on the RM bias).
     The scale is the standard deviation of raw rewards of all validation answers.
     """
-    from preflow.identity import split_of
-
-    references = [
-        (row.prompt, row.reference) for row in prompts if row.reference and split_of(row.prompt_id) == "validation"
-    ]
+    references = [(row.prompt, row.reference) for row in prompts if row.reference and row.split == "validation"]
     good = references or [(row.prompt, row.chosen) for row in validation]
     answers = [(row.prompt, text) for row in validation for text in (row.chosen, row.rejected)]
     model.zero_point, model.scale = 0.0, 1.0

@@ -245,3 +245,20 @@ def test_a_policy_that_is_an_adapter_is_looked_up_by_its_base(validate: Validate
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "base")}))
     assert validate(large_model_reference=str(adapter))["prompts"] > 0
+
+
+def test_every_prompt_row_has_its_split_and_the_evaluation_dataset_is_test(validate: Validate, tmp_path: Path) -> None:
+    judged = write(tmp_path / "judged.jsonl", {"prompt": QUESTIONS[0]}, {"prompt": "What else?"})
+    validate(eval_dataset=judged)
+    assert {row.split for row in written(tmp_path, "eval_prompts")} == {"test"}
+    assert all(row.split == split_of(row.prompt_id) != "test" for row in written(tmp_path, "prompts"))
+
+
+def test_a_split_that_a_row_brings_must_be_the_prompts(tmp_path: Path) -> None:
+    question = next(question for question in QUESTIONS if split_of(prompt_id(question)) == "train")
+    same = write(tmp_path / "same.jsonl", {"prompt": question, "split": "train"})
+    assert [row.split for _, row in read_prompts(same)] == ["train"]
+    other = write(tmp_path / "other.jsonl", {"prompt": question, "split": "test"})
+    with pytest.raises(PreflowError, match="field 'split': is 'test', but this prompt is in the train split"):
+        read_prompts(other)
+    assert [row.split for _, row in read_prompts(other, split="test")] == ["test"]

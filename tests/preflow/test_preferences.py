@@ -55,7 +55,7 @@ Build = Callable[..., tuple[dict[str, Any], list[Preference]]]
 def build_given(folder: Path, given: Sequence[Feedback]) -> dict[str, Any]:
     """Builds from a preference dataset alone."""
     write_rows(folder / "given", given)
-    write_rows(folder / "eval", [Prompt(prompt_id=prompt_id(TEST), prompt=TEST)])
+    write_rows(folder / "eval", [Prompt(prompt_id=prompt_id(TEST), prompt=TEST, split="test")])
     return build_preferences(
         scored_generations=None,
         feedback=None,
@@ -78,7 +78,9 @@ def build(tmp_path: Path) -> Build:
         write_rows(tmp_path / "labels", labels)
         write_rows(tmp_path / "said", said)
         write_rows(tmp_path / "given", given)
-        write_rows(tmp_path / "eval", [Prompt(prompt_id=prompt_id(text), prompt=text) for text in eval_prompts])
+        write_rows(
+            tmp_path / "eval", [Prompt(prompt_id=prompt_id(text), prompt=text, split="test") for text in eval_prompts]
+        )
         summary = build_preferences(
             scored_generations=tmp_path / "labels",
             feedback=tmp_path / "said",

@@ -24,8 +24,8 @@ FEEDBACK = {
 
 def test_rows_read_back_as_they_were_written(tmp_path: Path) -> None:
     rows = [
-        Prompt(prompt_id="a", prompt="Grüße\n\u2028?", reference="r"),
-        Prompt(prompt_id="b", prompt=[{"role": "user", "content": "Hi"}], category="c"),
+        Prompt(prompt_id="a", prompt="Grüße\n\u2028?", split="train", reference="r"),
+        Prompt(prompt_id="b", prompt=[{"role": "user", "content": "Hi"}], split="train", category="c"),
     ]
     assert write_rows(tmp_path / "new" / "p.jsonl", rows) == 2
     assert read_rows(tmp_path / "new" / "p.jsonl", Prompt) == rows
@@ -42,9 +42,9 @@ def test_a_value_keeps_its_type(value: Any) -> None:
 @pytest.mark.parametrize(
     ("row_type", "record", "expected"),
     [
-        (Prompt, {"prompt": "x"}, "field 'prompt_id': Field required"),
-        (Prompt, {"prompt_id": "a", "prompt": "x", "promt": "y"}, "field 'promt': Extra inputs"),
-        (Prompt, {"prompt_id": "a", "prompt": 5}, "field 'prompt': "),
+        (Prompt, {"prompt": "x", "split": "train"}, "field 'prompt_id': Field required"),
+        (Prompt, {"prompt_id": "a", "split": "train", "prompt": "x", "promt": "y"}, "field 'promt': Extra inputs"),
+        (Prompt, {"prompt_id": "a", "split": "train", "prompt": 5}, "field 'prompt': "),
         (Prompt, {"prompt_id": "a", "prompt": [{"role": "human", "content": "x"}]}, "field 'prompt.0.role': "),
         (Prompt, {"prompt_id": "a", "prompt": [{"role": "user", "content": 1}]}, "field 'prompt.0.content': "),
         (Prompt, {"prompt_id": "a", "prompt": [{"role": "user", "content": "x", "n": "n"}]}, "'prompt.0.n': Extra"),
@@ -97,10 +97,10 @@ def test_an_empty_file_reads_as_no_rows_where_that_is_fine(tmp_path: Path) -> No
 
 def test_a_writer_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "p.jsonl"
-    write_rows(target, [Prompt(prompt_id="old", prompt="x")])
+    write_rows(target, [Prompt(prompt_id="old", prompt="x", split="train")])
 
     def rows() -> Iterator[Prompt]:
-        yield Prompt(prompt_id="new", prompt="x")
+        yield Prompt(prompt_id="new", prompt="x", split="train")
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -112,4 +112,4 @@ def test_a_writer_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(PreflowError, match="folder: cannot be written"):
-        write_rows(tmp_path / "folder", [Prompt(prompt_id="a", prompt="x")])
+        write_rows(tmp_path / "folder", [Prompt(prompt_id="a", prompt="x", split="train")])

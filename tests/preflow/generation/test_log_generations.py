@@ -44,7 +44,7 @@ module.log_generations(
 
 @pytest.fixture
 def log(policy_folder: Path, database_url: str, prompt_file: Callable[..., Path], tmp_path: Path) -> Log:
-    prompts = prompt_file(PROMPTS)
+    prompts = prompt_file(PROMPTS, split="train")
 
     def run(**given: Any) -> dict[str, Any]:
         settings: dict[str, Any] = {
@@ -154,7 +154,8 @@ def test_the_first_prompts_of_each_split_are_taken(
     log(prompts=many)
     ids = sorted({row.prompt_id for row in artifact()})
     validation = [name for name in ids if split_of(name) == "validation"]
-    train = [name for name in ids if split_of(name) != "validation"]
+    train = [name for name in ids if split_of(name) == "train"]
+    assert len(ids) == len(train) + len(validation), "test prompts are for the evaluation alone"
     assert len(validation) > 1 and len(train) > 2
     assert log(prompts=many, num_prompts=2, num_validation_prompts=1)["prompts"] == 3
     assert sorted({row.prompt_id for row in artifact()}) == sorted([*train[:2], *validation[:1]])
@@ -194,7 +195,7 @@ def test_settings_that_make_no_sense_are_refused(log: Log, settings: dict[str, A
 def test_a_killed_step_goes_on_where_it_was(
     policy_folder: Path, database_url: str, prompt_file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    arguments = [str(prompt_file(20)), str(policy_folder), database_url, str(tmp_path / "out.jsonl")]
+    arguments = [str(prompt_file(20, split="train")), str(policy_folder), database_url, str(tmp_path / "out.jsonl")]
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     step = subprocess.Popen([sys.executable, "-c", _SLOW, *arguments], env=environment, stdout=subprocess.DEVNULL)

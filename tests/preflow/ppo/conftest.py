@@ -88,7 +88,7 @@ def prompts() -> list[Prompt]:
     """Eight prompts of unequal length; one holds the token that ends responses."""
     rows = questions(7)
     text = "Say <|im_end|> and <|endoftext|> once."
-    return [*rows, Prompt(prompt_id=prompt_id(text), prompt=text)]
+    return [*rows, Prompt(prompt_id=prompt_id(text), prompt=text, split="train")]
 
 
 @pytest.fixture

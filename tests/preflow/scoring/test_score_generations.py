@@ -51,7 +51,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
 @pytest.fixture
 def score(encoder: Encoder, database_url: str, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     write_rows(tmp_path / "generations", ROWS)
-    write_rows(tmp_path / "prompts", [Prompt(prompt_id=prompt_id(PROMPT), prompt=PROMPT)])
+    write_rows(tmp_path / "prompts", [Prompt(prompt_id=prompt_id(PROMPT), prompt=PROMPT, split="train")])
     with store.connect(database_url) as connection:
         store.insert_generations(connection, ROWS)
 
