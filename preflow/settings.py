@@ -1,6 +1,7 @@
 """Settings of the verbs: typed, ranged, described once, and checked when they are made."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +25,11 @@ class Settings(BaseModel):
             name = ".".join(str(part) for part in first["loc"])
             given = "" if first["type"] == "missing" else f"{first['input']!r} given; "
             raise PreflowError(f"`{name}`: {given}{first['msg'].replace('Input should', 'it must')}") from None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Self:
+        """Makes the settings from those of a step's arguments that are fields of this class."""
+        return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
 
 
 class ModelSettings(Settings):
