@@ -10,13 +10,14 @@ import torch
 
 from preflow import store
 from preflow.chat import encode_prompt
-from preflow.errors import PreflowError
+from preflow.generation.config import GenerationConfig
 from preflow.generation.packing import pack_linear_layers
 from preflow.generation.sampler import decode, sample
 from preflow.identity import generation_id
 from preflow.models import eos_ids, load_causal_lm, load_tokenizer, model_digest
 from preflow.progress import track
 from preflow.rows import Generation, Prompt, read_rows, write_rows
+from preflow.settings import require
 
 
 class Job(NamedTuple):
@@ -33,15 +34,7 @@ def log_generations(
     model: str,
     database_url: str,
     output: Path,
-    num_prompts: int = 0,
-    num_validation_prompts: int = 0,
-    num_samples: int = 4,
-    temperature: float = 1.0,
-    target_sequence_length: int = 64,
-    seed: int = 0,
-    batch_size: int = 64,
-    shard: int = 0,
-    num_shards: int = 1,
+    config: GenerationConfig,
 ) -> dict[str, Any]:
     """Samples answers to prompts into `llm_logs` and writes the same rows to `output`.
 
@@ -54,41 +47,32 @@ def log_generations(
         model: Reference of the policy.
         database_url: The log.
         output: File of generation rows to write.
-        num_prompts: How many train prompts to take, in the order of their ids; 0 takes all.
-        num_validation_prompts: The same of validation prompts, which reward models are measured on.
-        num_samples: Answers a prompt.
-        temperature: Divides the logits; 0 takes the most likely token.
-        target_sequence_length: Largest number of tokens of an answer.
-        seed: Another seed gives other answers, with other ids.
-        batch_size: Answers sampled at once.
-        shard: Which of `num_shards` interleaved parts of the prompts to work on.
-        num_shards: How many parts there are.
+        config: Settings. Another seed gives other answers, with other ids.
 
     Returns:
         Counts, the share that ended by itself, and tokens per second of what was sampled now.
 
     Raises:
-        PreflowError: Bad settings or input, or an unreachable database.
+        PreflowError: Bad input, or an unreachable database.
     """
-    if not 0 <= shard < num_shards:
-        raise PreflowError(f"shard: {shard} is not one of the {num_shards} shards; they count from 0")
-    if temperature == 0 and num_samples > 1:
-        raise PreflowError(
-            "num_samples: all answers are the same at temperature 0; set num_samples to 1 or raise the temperature"
-        )
     known_prompts = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)
     held_out = [row for row in known_prompts if row.split == "validation"]
     others = [row for row in known_prompts if row.split == "train"]
-    taken = others[: num_prompts or None] + held_out[: num_validation_prompts or None]
-    if num_shards > len(taken):
-        raise PreflowError(f"num_shards: {num_shards} shards are more than the {len(taken)} prompts; lower num_shards")
-    rows = taken[shard::num_shards]
+    taken = others[: config.num_prompts or None] + held_out[: config.num_validation_prompts or None]
+    require(
+        config.num_shards <= len(taken), "num_shards", config.num_shards, f"must be at most the {len(taken)} prompts"
+    )
+    rows = taken[config.shard :: config.num_shards]
     digest = model_digest(model)
-    sampling = {"temperature": temperature, "max_new_tokens": target_sequence_length, "seed": seed}
+    sampling = {
+        "temperature": config.temperature,
+        "max_new_tokens": config.target_sequence_length,
+        "seed": config.seed,
+    }
     jobs = [
         Job(generation_id(row.prompt_id, digest, sampling, number), row, number)
         for row in rows
-        for number in range(num_samples)
+        for number in range(config.num_samples)
     ]
     ids = [job.generation_id for job in jobs]
     with store.connect(database_url) as connection:
@@ -101,7 +85,7 @@ def log_generations(
             pack_linear_layers(policy)
             started = time.monotonic()
             with track("answers sampled", len(missing)) as advance:
-                for batch in _by_length(missing, tokenizer, batch_size):
+                for batch in _by_length(missing, tokenizer, config.batch_size):
                     answers = _answer(batch, policy, tokenizer, model, digest, sampling)
                     store.insert_generations(connection, answers)
                     sampled += sum(answer.completion_tokens for answer in answers)

@@ -10,6 +10,7 @@ from torch import Tensor
 from preflow.errors import PreflowError
 from preflow.progress import track
 from preflow.reward.accuracy import judge_pairs
+from preflow.reward.config import RewardModelConfig
 from preflow.reward.model import RewardModel
 from preflow.rows import Preference, Prompt, read_rows
 
@@ -19,30 +20,22 @@ _WARMUP, _WEIGHT_DECAY, _MAX_GRADIENT_NORM = 0.1, 0.01, 1.0
 
 def train_reward_model(
     *,
-    preferences: Path,
+    pairs: Path,
     prompts: Path,
     base_model: str,
     encoder: str,
     output: Path,
-    train_steps: int = 50,
-    batch_size: int = 16,
-    learning_rate: float = 5e-5,
-    max_length: int = 256,
-    seed: int = 0,
+    config: RewardModelConfig,
 ) -> dict[str, Any]:
     """Trains on the pairs of train prompts, calibrates and measures on those of validation prompts.
 
     Args:
-        preferences: File of preference rows.
+        pairs: File of preference rows.
         prompts: File of prompt rows; references of validation prompts set the zero point.
         base_model: Reference of an encoder or a causal language model.
         encoder: Reference of the sentence encoder of the similarity baseline.
         output: Folder of the reward model to write.
-        train_steps: Optimizer steps.
-        batch_size: Pairs a step.
-        learning_rate: Of AdamW on the backbone, warmed up and falling linearly to 0; a hundred times that on the head.
-        max_length: Tokens of a text that are read.
-        seed: Of the order of pairs.
+        config: Settings.
 
     Returns:
         Accuracy on validation pairs with its 95 % interval (bootstrap over prompts), the accuracies of preferring the
@@ -51,15 +44,15 @@ def train_reward_model(
     Raises:
         PreflowError: There is no pair to train on or to measure with.
     """
-    rows = read_rows(preferences, Preference)
+    rows = read_rows(pairs, Preference)
     train = [row for row in rows if row.split == "train"]
     validation = [row for row in rows if row.split == "validation"]
     for name, part in (("train", train), ("validation", validation)):
         if not part:
-            raise PreflowError(f"{preferences}: no pair of a {name} prompt; log more prompts or lower min_score_gap")
-    torch.manual_seed(seed)
-    model = RewardModel(base_model, max_length=max_length)
-    _fit(model, train, train_steps, batch_size, learning_rate, seed)
+            raise PreflowError(f"{pairs}: no pair of a {name} prompt; log more prompts or lower `min_score_gap`")
+    torch.manual_seed(config.seed)
+    model = RewardModel(base_model, max_length=config.max_length)
+    _fit(model, train, config)
     _calibrate(model, read_rows(prompts, Prompt, allow_empty=True), validation)
     model.save(output)
     return {
@@ -67,7 +60,7 @@ def train_reward_model(
         "validation_pairs": len(validation),
         "zero_point": model.zero_point,
         "scale": model.scale,
-        **judge_pairs(model, validation, encoder, seed),
+        **judge_pairs(model, validation, encoder, config.seed),
     }
 
 
@@ -82,7 +75,8 @@ def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor) -> Tensor:
     return -(weights * torch.nn.functional.logsigmoid(chosen - rejected)).sum() / weights.sum()
 
 
-def _fit(model: RewardModel, pairs: Sequence[Preference], steps: int, batch_size: int, rate: float, seed: int) -> None:
+def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelConfig) -> None:
+    steps, rate = config.train_steps, config.learning_rate
     head = [*model.head.parameters(), model.likeness]
     groups = [{"params": list(model.backbone.parameters()), "lr": rate}, {"params": head, "lr": rate * _HEAD_RATE}]
     optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
@@ -92,7 +86,7 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], steps: int, batch_size
     )
     model.eval()  # dropout stays off: it would add noise to the few pairs there are
     with track("reward model steps", steps) as advance:
-        for batch in _batches(pairs, steps, batch_size, seed):
+        for batch in _batches(pairs, steps, config.batch_size, config.seed):
             prompts = [row.prompt for row in batch]
             raw = model([*prompts, *prompts], [*(row.chosen for row in batch), *(row.rejected for row in batch)])
             loss = pair_loss(

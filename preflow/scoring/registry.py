@@ -1,6 +1,7 @@
 """Which metrics there are, and how a batch of answers gets all the scores it asked for."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +18,31 @@ _ENCODER_BATCH = 64
 _REMEMBERED = 10_000  # texts
 
 
-def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> None:
-    """Refuses roles that would make judgement dishonest: a metric has one role in a run, label or monitor.
+def check(arguments: Mapping[str, Any]) -> None:
+    """Checks the arguments of auto-score: `check_roles`, and at least one metric makes the labels.
 
     Raises:
-        PreflowError: An unknown metric, a metric with both roles, no label metric, or a weight that is not positive.
+        PreflowError: A role is wrong, or there is no label metric.
+    """
+    check_roles(arguments["label_weights"], arguments["monitors"])
+    if not arguments["label_weights"]:
+        raise PreflowError("`label_weights`: no metric is named; at least one must make the labels")
+
+
+def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> None:
+    """Raises if a metric has two roles: one that labels are made from is no independent monitor.
+
+    Raises:
+        PreflowError: A metric is unknown or has both roles, or a weight is not positive.
     """
     check_names([*label_weights, *monitors])
     both = sorted(set(label_weights) & set(monitors))
     if both:
-        raise PreflowError(
-            f"metric '{both[0]}' is both label and monitor; a monitor must not be trained on, so take it out of one"
-        )
-    if not label_weights:
-        raise PreflowError("label_weights: no metric is named; at least one must make the labels")
+        raise PreflowError(f"`monitors`: '{both[0]}' is in `label_weights` too; a monitor must not be trained on")
     wrong = [name for name, weight in label_weights.items() if not weight > 0]
     if wrong:
         raise PreflowError(
-            f"label_weights: the weight of '{wrong[0]}' is {label_weights[wrong[0]]}; weights are positive numbers"
+            f"`label_weights`: the weight of '{wrong[0]}' is {label_weights[wrong[0]]}; it must be a positive number"
         )
 
 

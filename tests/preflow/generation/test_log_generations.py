@@ -14,10 +14,11 @@ import pytest
 
 from preflow.errors import PreflowError
 from preflow.generation import log_generations as module
+from preflow.generation.config import GenerationConfig, check
 from preflow.generation.log_generations import log_generations, uniforms_of
 from preflow.identity import generation_id, split_of
 from preflow.rows import Generation, ScoredGeneration, read_rows
-from preflow.scoring.score_generations import score_generations
+from preflow.scoring.auto_score import auto_score
 
 pytestmark = pytest.mark.usefixtures("exact")
 Log = Callable[..., dict[str, Any]]
@@ -28,6 +29,7 @@ _SLOW = """
 import sys, time
 from pathlib import Path
 from preflow.generation import log_generations as module
+from preflow.generation.config import GenerationConfig
 
 sampled = module.sample
 def slow(*arguments, **settings):
@@ -36,8 +38,8 @@ def slow(*arguments, **settings):
 module.sample = slow
 prompts, model, url, output = sys.argv[1:]
 module.log_generations(
-    prompts=Path(prompts), model=model, database_url=url, output=Path(output), num_samples=2,
-    target_sequence_length=8, batch_size=1,
+    prompts=Path(prompts), model=model, database_url=url, output=Path(output),
+    config=GenerationConfig(num_samples=2, temperature=1.0, target_sequence_length=8, batch_size=1),
 )
 """
 
@@ -52,12 +54,10 @@ def log(policy_folder: Path, database_url: str, prompt_file: Callable[..., Path]
             "model": str(policy_folder),
             "database_url": database_url,
             "output": tmp_path / "generations.jsonl",
-            "num_samples": SAMPLES,
-            "temperature": 1.0,
-            "target_sequence_length": 8,
-            "batch_size": 4,
         }
-        return log_generations(**{**settings, **given})
+        options = {name: given.pop(name) for name in GenerationConfig.model_fields if name in given}
+        defaults = {"num_samples": SAMPLES, "temperature": 1.0, "target_sequence_length": 8, "batch_size": 4}
+        return log_generations(**{**settings, **given}, config=GenerationConfig(**{**defaults, **options}))
 
     return run
 
@@ -181,15 +181,22 @@ def test_random_numbers_belong_to_the_id() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"shard": 2, "num_shards": 2}, "shard: 2 is not one of the 2 shards"),
-        ({"shard": -1}, "shard: -1 is not one of the 1 shards"),
-        ({"temperature": 0.0}, "num_samples: all answers are the same at temperature 0"),
-        ({"shard": PROMPTS, "num_shards": PROMPTS + 1}, "num_shards: 7 shards are more than the 6 prompts"),
+        ({"shard": 2, "num_shards": 2}, "`shard`: 2 given; it must be below `num_shards`, 2"),
+        ({"shard": -1}, "`shard`: -1 given"),
+        ({"temperature": 0.0}, "`num_samples`: 2 given; it must be 1 where `temperature` is 0"),
+        ({"shard": PROMPTS, "num_shards": PROMPTS + 1}, "`num_shards`: 7 given; it must be at most the 6 prompts"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(log: Log, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(PreflowError, match=message):
         log(**settings)
+
+
+def test_arguments_are_checked_by_name() -> None:
+    check({"temperature": 0.7, "prompts": "anything"})
+    for wrong, name in (({}, "temperature"), ({"temperature": 0.7, "num_prompts": -1}, "num_prompts")):
+        with pytest.raises(PreflowError, match=f"^`{name}`: "):
+            check(wrong)
 
 
 def test_a_killed_step_goes_on_where_it_was(
@@ -215,8 +222,7 @@ def test_a_killed_step_goes_on_where_it_was(
         model=str(policy_folder),
         database_url=database_url,
         output=tmp_path / "out.jsonl",
-        num_samples=2,
-        target_sequence_length=8,
+        config=GenerationConfig(num_samples=2, temperature=1.0, target_sequence_length=8),
     )
     assert (summary["sampled_now"], summary["generations"]) == (40 - survived, 40)
     logged = query(database_url, "SELECT generation_id::text, prompt_id, sample, response FROM llm_logs")
@@ -238,7 +244,7 @@ def test_logged_answers_get_their_scores(
     log()
 
     def score() -> list[ScoredGeneration]:
-        score_generations(
+        auto_score(
             generations=tmp_path / "generations.jsonl",
             prompts=tmp_path / "prompts.jsonl",
             encoder=str(encoder_folder),
@@ -259,6 +265,6 @@ def test_logged_answers_get_their_scores(
     assert logged == {row.generation_id: row.reward_score for row in rows}
     assert query(database_url, "SELECT count(*) FROM scores") == [(3 * PROMPTS * SAMPLES,)]
     monkeypatch.setattr(
-        sys.modules["preflow.scoring.score_generations"], "load_encoder", lambda reference: pytest.fail("scored again")
+        sys.modules["preflow.scoring.auto_score"], "load_encoder", lambda reference: pytest.fail("scored again")
     )
     assert score() == rows

@@ -10,6 +10,7 @@ import torch
 
 from preflow.errors import PreflowError
 from preflow.identity import split_of
+from preflow.reward.config import RewardModelConfig, check
 from preflow.reward.model import RewardModel
 from preflow.reward.train import _batches, _fit, pair_loss, train_reward_model
 from preflow.rows import Preference, Prompt, write_rows
@@ -22,17 +23,17 @@ Pairs = Callable[..., list[Preference]]
 @pytest.fixture
 def train(encoder_folder: Path, tmp_path: Path, prompt_file: Callable[..., Path]) -> Callable[..., dict[str, Any]]:
     def run(rows: list[Preference], prompts: list[Prompt], **given: Any) -> dict[str, Any]:
-        write_rows(tmp_path / "preferences.jsonl", rows)
+        write_rows(tmp_path / "pairs.jsonl", rows)
         settings: dict[str, Any] = {
-            "preferences": tmp_path / "preferences.jsonl",
+            "pairs": tmp_path / "pairs.jsonl",
             "prompts": prompt_file(rows=prompts),
             "base_model": str(encoder_folder),
             "encoder": str(encoder_folder),
             "output": tmp_path / "reward_model",
-            "train_steps": 2,
-            "batch_size": 8,
         }
-        return train_reward_model(**{**settings, **given})
+        options = {name: given.pop(name) for name in RewardModelConfig.model_fields if name in given}
+        config = RewardModelConfig(**{"train_steps": 2, "batch_size": 8, **options})
+        return train_reward_model(**{**settings, **given}, config=config)
 
     return run
 
@@ -74,7 +75,7 @@ def test_training_sees_the_rewards_that_scoring_gives(
         return pair_loss(chosen, rejected, weights)
 
     monkeypatch.setattr("preflow.reward.train.pair_loss", noted)
-    _fit(model, pairs, 1, 5, 0.0, seed=0)
+    _fit(model, pairs, RewardModelConfig(train_steps=1, batch_size=5))
     for found, scores in zip(seen, expected, strict=True):  # dropout would show here
         torch.testing.assert_close(found.sort().values, scores.sort().values, atol=1e-5, rtol=1e-5)
 
@@ -147,5 +148,15 @@ def test_the_same_seed_gives_the_same_model(train: Callable[..., Any], make_pair
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_both_splits_are_needed(train: Callable[..., Any], make_pairs: Pairs, split: Any) -> None:
     other = "validation" if split == "train" else "train"
-    with pytest.raises(PreflowError, match=f"preferences.jsonl: no pair of a {split} prompt"):
+    with pytest.raises(PreflowError, match=f"pairs.jsonl: no pair of a {split} prompt"):
         train(make_pairs(4, other), questions(5))
+
+
+def test_arguments_are_checked_by_name() -> None:
+    check({"train_steps": 1, "learning_rate": 1e-3, "pairs": "anything"})
+    with pytest.raises(PreflowError, match="`learning_rate`: 0.0 given"):
+        check({"learning_rate": 0.0})
+
+
+def test_a_text_holds_prompt_and_answer() -> None:
+    assert RewardModelConfig(prompt_sequence_length=100, target_sequence_length=20).max_length == 120

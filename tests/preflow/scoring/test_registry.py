@@ -9,7 +9,7 @@ from preflow.errors import PreflowError
 from preflow.scoring import registry
 from preflow.scoring.label import label_score, scorer_digest
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import METRICS, check_names, check_roles, encoding, remembering, score_texts
+from preflow.scoring.registry import METRICS, check, check_names, check_roles, encoding, remembering, score_texts
 
 KNOWN = ["relevance", "ended_properly", "repetition", "length_fit", "coherence", "reference_similarity"]
 
@@ -22,12 +22,14 @@ def test_the_metrics_go_by_their_own_names() -> None:
 def test_separate_roles_are_accepted() -> None:
     check_roles({"relevance": 2.0, "length_fit": 0.5}, ["coherence"])
     check_roles({"relevance": 1.0}, [])
+    check_roles({}, ["coherence"])
+    check({"label_weights": {"relevance": 2.0}, "monitors": ["coherence"], "other": None})
 
 
 @pytest.mark.parametrize(
     ("weights", "monitors", "expected"),
     [
-        ({"relevance": 1.0}, ["relevance"], "metric 'relevance' is both label and monitor"),
+        ({"relevance": 1.0}, ["relevance"], "`monitors`: 'relevance' is in `label_weights` too"),
         ({"relevanse": 1.0}, [], "metric 'relevanse' is not known; choose from relevance, ended_properly"),
         ({"relevance": 1.0}, ["rouge"], "metric 'rouge' is not known"),
         ({}, ["relevance"], "no metric is named"),
@@ -40,7 +42,7 @@ def test_dishonest_or_senseless_roles_are_refused(
     weights: dict[str, float], monitors: list[str], expected: str
 ) -> None:
     with pytest.raises(PreflowError, match=expected):
-        check_roles(weights, monitors)
+        check({"label_weights": weights, "monitors": monitors})
 
 
 def test_the_label_score_is_the_weighted_mean_of_label_metrics_alone() -> None:

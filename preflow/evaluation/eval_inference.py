@@ -9,6 +9,7 @@ import numpy as np
 
 from preflow.chat import last_user_turn
 from preflow.evaluation.answering import Reply, answer, kl_per_response
+from preflow.evaluation.config import EvaluationConfig
 from preflow.evaluation.markdown import render_markdown
 from preflow.evaluation.report import render_report
 from preflow.evaluation.report_data import JudgeRole, ReportData
@@ -21,7 +22,7 @@ from preflow.reward.model import RewardModel
 from preflow.rows import Answer, Evaluation, Preference, Prompt, read_records, read_rows, write_rows
 from preflow.scoring.label import label_score
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import METRICS, check_names, check_roles, remembering, score_texts
+from preflow.scoring.registry import METRICS, check_roles, remembering, score_texts
 from preflow.writing import written_beside
 
 _LABEL, _REWARD = "label_score", "reward_model"
@@ -30,10 +31,10 @@ _KL_PROMPTS = 64  # whole distributions have little variance, and the vocabulary
 _WITHOUT_ENDED = f"{_LABEL}_without_{_ENDED}"
 
 
-def evaluate(
+def eval_inference(
     *,
     eval_prompts: Path,
-    preferences: Path,
+    pairs: Path,
     base_model: str,
     policy: Path,
     reward_model: Path,
@@ -45,17 +46,13 @@ def evaluate(
     evaluations_out: Path,
     report_out: Path,
     markdown_out: Path,
-    target_sequence_length: int = 64,
-    batch_size: int = 64,
-    max_prompts: int = 128,
-    temperature: float = 1.0,
-    seed: int = 0,
+    config: EvaluationConfig,
 ) -> dict[str, Any]:
     """Base and tuned model answer the evaluation prompts, in up to twice the training length, and are compared.
 
     Args:
         eval_prompts: File of prompt rows that nothing was trained on.
-        preferences: File of preference rows; the reward model is also measured on those of test prompts.
+        pairs: File of preference rows; the reward model is also measured on those of test prompts.
         base_model: Reference of the model that was tuned.
         policy: Folder of the tuned policy.
         reward_model: Folder of the reward model.
@@ -67,30 +64,23 @@ def evaluate(
         evaluations_out: File of evaluation rows to write.
         report_out: HTML file to write.
         markdown_out: Markdown file to write.
-        target_sequence_length: Largest number of tokens of an answer in training.
-        batch_size: Answers sampled at once.
-        max_prompts: How many prompts to take, in the order of their ids; 0 takes all.
-        temperature: Of the compared answers; 0 takes the most likely token.
-        seed: Of sampling and of the bootstrap.
+        config: Settings.
 
     Returns:
         Win rates by judge with 95 % intervals, those of the leading judge (label score, or reward model where there
         are no labels) on top, KL in nats per response, and the metrics of both models.
     """
-    if label_weights:
-        check_roles(label_weights, monitors)
-    else:
-        check_names(monitors)
-    prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: max_prompts or None]
+    check_roles(label_weights, monitors)
+    prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: config.max_prompts or None]
     tokenizer = load_tokenizer(base_model)
     base, tuned = load_causal_lm(base_model), load_causal_lm(str(policy))
     for model in (base, tuned):
         pack_linear_layers(model)
     settings: dict[str, Any] = {
-        "max_tokens": 2 * target_sequence_length,
-        "temperature": temperature,
-        "batch_size": batch_size,
-        "seed": seed,
+        "max_tokens": 2 * config.target_sequence_length,
+        "temperature": config.temperature,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
     }
     replies = {
         "base": answer("answers of the base model", base, tokenizer, prompts, **settings),
@@ -103,29 +93,29 @@ def evaluate(
                 base,
                 tokenizer,
                 prompts[:_KL_PROMPTS],
-                max_tokens=target_sequence_length,
-                batch_size=batch_size,
-                seed=seed,
+                max_tokens=config.target_sequence_length,
+                batch_size=config.batch_size,
+                seed=config.seed,
             )
         )
     )
     judge = RewardModel.load(reward_model)
     embed = remembering(load_encoder(encoder))
     scores = {name: _judge(prompts, given, label_weights, monitors, judge, embed) for name, given in replies.items()}
-    rates = _win_rates(scores, replies, seed)
+    rates = _win_rates(scores, replies, config.seed)
     measures = {name: _measures(prompts, replies[name], scores[name]) for name in replies}
     rows = _rows(prompts, replies, scores)
-    test_pairs = [row for row in read_rows(preferences, Preference) if row.split == "test"]
+    test_pairs = [row for row in read_rows(pairs, Preference) if row.split == "test"]
     data = ReportData(
         title="preflow evaluation",
         base_model=base_model,
         policy_digest=model_digest(str(policy)),
-        target_sequence_length=2 * target_sequence_length,
+        target_sequence_length=2 * config.target_sequence_length,
         parameters={
             "label_weights": dict(label_weights),
             "monitors": list(monitors),
-            "temperature": temperature,
-            "seed": seed,
+            "temperature": config.temperature,
+            "seed": config.seed,
         },
         evaluations=rows,
         win_rates=rates,
@@ -150,7 +140,7 @@ def evaluate(
         "kl": kl,
         "base": measures["base"],
         "tuned": measures["tuned"],
-        "reward_model_test": _test_accuracy(judge, test_pairs, encoder, seed),
+        "reward_model_test": _test_accuracy(judge, test_pairs, encoder, config.seed),
     }
 
 

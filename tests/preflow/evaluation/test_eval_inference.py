@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from preflow.errors import PreflowError
-from preflow.evaluation import evaluate
+from preflow.evaluation.config import EvaluationConfig, check
+from preflow.evaluation.eval_inference import eval_inference
 from preflow.models import load_tokenizer
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
@@ -56,13 +57,13 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
         for split in ("test", "train")
         for row in questions(3, split=split)
     ]  # fmt: skip
-    write_rows(tmp_path / "preferences.jsonl", pairs)
+    write_rows(tmp_path / "pairs.jsonl", pairs)
     (tmp_path / "log.jsonl").write_text(json.dumps({"update": 1, "reward_mean": 0.5, "kl": 0.1}) + "\n")
 
     def run(policy: Path, **given: Any) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "eval_prompts": tmp_path / "prompts.jsonl",
-            "preferences": tmp_path / "preferences.jsonl",
+            "pairs": tmp_path / "pairs.jsonl",
             "base_model": str(policy_folder),
             "policy": policy,
             "reward_model": tmp_path / "reward_model",
@@ -74,10 +75,10 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
             "evaluations_out": tmp_path / "evaluations.jsonl",
             "report_out": tmp_path / "report.html",
             "markdown_out": tmp_path / "report.md",
-            "target_sequence_length": 6,
-            "batch_size": 5,
         }
-        return evaluate(**{**settings, **given})
+        options = {name: given.pop(name) for name in EvaluationConfig.model_fields if name in given}
+        config = EvaluationConfig(**{"target_sequence_length": 6, "batch_size": 5, **options})
+        return eval_inference(**{**settings, **given}, config=config)
 
     return run
 
@@ -143,10 +144,10 @@ def test_a_changed_policy_is_told_from_its_base(
 def test_without_labels_the_reward_model_leads(
     save: Callable[..., Path], judge: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    train = [row for row in read_rows(tmp_path / "preferences.jsonl", Preference) if row.split == "train"]
+    train = [row for row in read_rows(tmp_path / "pairs.jsonl", Preference) if row.split == "train"]
     write_rows(tmp_path / "train.jsonl", train)
     summary = judge(
-        save(0.3), label_weights={}, monitors=[], max_prompts=5, preferences=tmp_path / "train.jsonl", temperature=0.7
+        save(0.3), label_weights={}, monitors=[], max_prompts=5, pairs=tmp_path / "train.jsonl", temperature=0.7
     )
     assert summary["prompts"] == 5
     assert set(summary["win_rates"]) == {"reward_model"}
@@ -155,5 +156,23 @@ def test_without_labels_the_reward_model_leads(
 
 
 def test_a_metric_with_two_roles_is_refused_before_any_model_is_loaded(judge: Callable[..., dict[str, Any]]) -> None:
-    with pytest.raises(PreflowError, match="both label and monitor"):
+    with pytest.raises(PreflowError, match="`monitors`: 'relevance' is in `label_weights` too"):
         judge(Path("/nowhere"), monitors=["relevance"], base_model="/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temperature": -0.5}, "`temperature`: -0.5 given"),
+        ({"max_prompts": -1}, "`max_prompts`: -1 given"),
+        ({"monitors": ["charm"]}, "metric 'charm' is not known"),
+        ({"label_weights": {"charm": 1.0}}, "metric 'charm' is not known"),
+        ({"monitors": ["relevance"]}, "`monitors`: 'relevance' is in `label_weights` too"),
+    ],
+)
+def test_arguments_are_checked_by_name(changes: dict[str, Any], message: str) -> None:
+    good = {"label_weights": {"relevance": 1.0}, "monitors": ["repetition"], "temperature": 0.0, "other": None}
+    check(good)
+    check({**good, "label_weights": {}})
+    with pytest.raises(PreflowError, match=message):
+        check({**good, **changes})

@@ -13,12 +13,12 @@ from preflow.progress import track
 from preflow.rows import Generation, Prompt, ScoredGeneration, read_rows, write_rows
 from preflow.scoring.label import label_score, scorer_digest
 from preflow.scoring.metric import Embed, ScoredText
-from preflow.scoring.registry import check_roles, remembering, score_texts
+from preflow.scoring.registry import check, remembering, score_texts
 
 _BATCH = 64
 
 
-def score_generations(
+def auto_score(
     *,
     generations: Path,
     prompts: Path,
@@ -47,7 +47,7 @@ def score_generations(
     Raises:
         PreflowError: Roles that overlap, unknown metrics, bad input, or an unreachable database.
     """
-    check_roles(label_weights, monitors)
+    check({"label_weights": label_weights, "monitors": monitors})
     rows = read_rows(generations, Generation)
     references = {row.prompt_id: row.reference for row in read_rows(prompts, Prompt)}
     digest = scorer_digest(label_weights, monitors, model_digest(encoder))

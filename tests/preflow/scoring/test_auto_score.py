@@ -12,10 +12,10 @@ from preflow import store
 from preflow.errors import PreflowError
 from preflow.identity import prompt_id
 from preflow.rows import Generation, Prompt, ScoredGeneration, read_rows, write_rows
-from preflow.scoring.score_generations import score_generations
+from preflow.scoring.auto_score import auto_score
 
 PROMPT = "Which way is east?"
-MODULE = "preflow.scoring.score_generations"
+MODULE = "preflow.scoring.auto_score"
 
 
 class Encoder:
@@ -65,7 +65,7 @@ def score(encoder: Encoder, database_url: str, tmp_path: Path) -> Callable[..., 
             "database_url": database_url,
             "output": tmp_path / "scored",
         }
-        return score_generations(**{**made, **given})
+        return auto_score(**{**made, **given})
 
     return score
 
@@ -93,5 +93,5 @@ def test_scores_are_not_worked_out_twice(
 
 
 def test_overlapping_roles_are_refused_before_anything_is_read(score: Callable[..., dict[str, Any]]) -> None:
-    with pytest.raises(PreflowError, match="both label and monitor"):
+    with pytest.raises(PreflowError, match="`monitors`: 'relevance' is in `label_weights` too"):
         score(monitors=["relevance"], generations=Path("/nowhere"))
