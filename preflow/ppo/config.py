@@ -1,217 +1,260 @@
-"""The settings of a PPO run, checked at the start."""
+"""Settings of a PPO run and of its reward, and their checks. Imports no torch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from preflow.errors import PreflowError
+from preflow.scoring.registry import check_names
+from preflow.settings import ModelSettings, require
 
-_MOST_TRAIN_STEPS = 20_000
+REWARD_MODEL_ALONE = {"reward_model": 1.0}
+_FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
 
 
-@dataclass(frozen=True)
-class PPOConfig:
-    """Settings of PPO. Units and defaults are those of the field unless a comment says otherwise.
+def _setting(group: str, default: Any, description: str, **limits: Any) -> Any:
+    """A field that the command line lists in a group."""
+    return Field(default, description=description, json_schema_extra={"group": group}, **limits)
 
-    Attributes:
-        train_steps: Updates; each samples `batch_size` new episodes. At most 20,000.
-        batch_size: Episodes an update.
-        samples_per_prompt: Episodes of the same prompt; must divide `batch_size`. With more than one, the mean score of
-            the others is a baseline for each: most of the variance of scores lies between prompts, not between answers.
-        epochs: Passes over the episodes of an update.
-        minibatches: Optimizer steps a pass; must divide `batch_size`.
-        microbatch_tokens: Tokens in one forward and backward, padding included; changes memory and speed, not the
-            result.
-        learning_rate: Of AdamW on the policy, after one update of warm-up falling linearly to 0.
-        critic_learning_rate: The same for what predicts values.
-        lora_rank: Rank of adapters on the linear layers; their alpha is twice that. 0 trains the weights themselves.
-        lora_layers: How many of the uppermost layers get adapters; 0 takes all. The ones below run once a rollout.
-        top_layers: Without adapters, how many of the uppermost layers are trained; 0 takes the whole model.
-        critic: "shared", a value head on the policy's hidden states, or "separate", a model of its own with its own
-            optimizer, which starts as the reward model. Where returns are not its scores (several samples a prompt,
-            other parts of the reward, `normalize_reward`) only the backbone does, and its head starts at 0.
-        critic_warmup_steps: First updates in which only the critic learns.
-        kl_coeff: Weight of the per-token KL penalty in the reward, in reward standard deviations per nat.
-        kl_target: Nats a response that `kl_coeff` is adapted to; 0 leaves it fixed.
-        kl_horizon: Episodes over which it is adapted.
-        kl_budget: Nats a response at which the run ends; 0 sets no end.
-        target_kl: Approximate KL a token, between the policy and the one that sampled, at which the remaining optimizer
-            steps of an update are left out; 0 takes them all.
-        reward_threshold: Mean score at which the run ends, if any.
-        clip_range: Of the probability ratio.
-        value_clip_range: Of the value's change.
-        value_coeff: Weight of the value loss.
-        gamma: Discount.
-        gae_lambda: Of generalised advantage estimation. 1 lets the score reach the first tokens undiminished, which a
-            short run needs: its value head has hardly learned yet.
-        missing_eos: "subtract" takes `missing_eos_penalty` off the score of an episode that hit the length limit,
-            "replace" gives it that penalty as its score.
-        missing_eos_penalty: In standard deviations of the reward. A large penalty drowns what the reward model says of
-            the answers: they end, and no more.
-        normalize_reward: Divide scores by the standard deviation of all scores so far. Their zero stays where it is.
-        reward_clip: Scores are cut to plus and minus that; 0 cuts none.
-        eval_steps: After every so many updates the validation prompts are answered and judged; 0 never.
-        eval_prompts: How many of them.
-        keep_best: Whether the policy that comes out is the one that scored best on the validation prompts, of those
-            that no monitor speaks against, and not the last one.
-        max_gradient_norm: Gradients are scaled down to it.
-        temperature: Of sampling; log-probabilities are taken at it.
-        target_sequence_length: Largest number of tokens of a response.
-        seed: Of everything random.
-    """
 
-    train_steps: int = 13
-    batch_size: int = 32
-    samples_per_prompt: int = 4
-    epochs: int = 2
-    minibatches: int = 4
-    microbatch_tokens: int = 1024
-    learning_rate: float = 1e-3
-    critic_learning_rate: float = 1e-3
-    lora_rank: int = 16
-    lora_layers: int = 10
-    top_layers: int = 0
-    critic: Literal["shared", "separate"] = "shared"
-    critic_warmup_steps: int = 0
-    kl_coeff: float = 0.02
-    kl_target: float = 0.0
-    kl_horizon: int = 10_000
-    kl_budget: float = 0.0
-    target_kl: float = 0.0
-    reward_threshold: float | None = None
-    clip_range: float = 0.2
-    value_clip_range: float = 0.2
-    value_coeff: float = 0.1
-    gamma: float = 1.0
-    gae_lambda: float = 1.0
-    missing_eos: Literal["subtract", "replace"] = "subtract"
-    missing_eos_penalty: float = 0.1
-    normalize_reward: bool = False
-    reward_clip: float = 0.0
-    eval_steps: int = 0
-    eval_prompts: int = 32
-    keep_best: bool = False
-    max_gradient_norm: float = 1.0
-    temperature: float = 1.0
-    target_sequence_length: int = 64
-    seed: int = 0
+class PPOConfig(ModelSettings):
+    """Settings of PPO; `model_fields` describes each of them."""
 
-    def __post_init__(self) -> None:
-        """Refuses settings that contradict each other."""
-        for field in fields(self):
-            must = _must_be(field.type, getattr(self, field.name))
-            self._refuse(field.name, bool(must), f"it must be {must}")
-        for name in (
-            "train_steps",
-            "batch_size",
-            "samples_per_prompt",
-            "epochs",
-            "minibatches",
-            "microbatch_tokens",
-            "kl_horizon",
-            "eval_prompts",
-            "target_sequence_length",
-        ):
-            self._refuse(name, getattr(self, name) < 1, "it must be at least 1")
-        for name in (
-            "lora_rank",
-            "lora_layers",
+    train_steps: int = _setting("training", 13, "updates; each samples `batch_size` new episodes", ge=1, le=20_000)
+    batch_size: int = _setting("training", 32, "episodes per update", ge=1)
+    samples_per_prompt: int = _setting(
+        "training",
+        4,
+        "episodes of the same prompt; must divide `batch_size`. With more than one, the mean score of the others is a "
+        "baseline for each: most of the variance of scores lies between prompts, not between answers",
+        ge=1,
+    )
+    epochs: int = _setting("training", 2, "passes over the episodes of an update", ge=1)
+    minibatches: int = _setting("training", 4, "optimizer steps per pass; must divide `batch_size`", ge=1)
+    microbatch_tokens: int = _setting(
+        "training",
+        1024,
+        "tokens in one forward and backward pass, padding included; changes memory and speed, not the result",
+        ge=1,
+    )
+    learning_rate: float = _setting(
+        "training", 1e-3, "AdamW's peak learning rate; warms up over one update, then falls linearly to 0", ge=0
+    )
+    clip_range: float = _setting("training", 0.2, "clipping range of the probability ratio", gt=0)
+    target_kl: float = _setting(
+        "training",
+        0.0,
+        "approximate KL per token between the policy and the one that sampled, at which the remaining optimizer steps "
+        "of an update are left out; 0 takes them all",
+        ge=0,
+    )
+    max_gradient_norm: float = _setting("training", 1.0, "gradient norm that larger gradients are scaled down to", gt=0)
+    gamma: float = _setting("training", 1.0, "discount factor", ge=0, le=1)
+    gae_lambda: float = _setting(
+        "training",
+        1.0,
+        "lambda of generalised advantage estimation; at 1 the score reaches the first tokens undiminished, which a "
+        "short run needs because its critic has learned little",
+        ge=0,
+        le=1,
+    )
+
+    lora_rank: int = _setting(
+        "adapters and critic",
+        16,
+        "rank of the LoRA adapters on linear layers, their alpha being twice that; 0 trains the weights themselves",
+        ge=0,
+    )
+    lora_layers: int = _setting(
+        "adapters and critic",
+        10,
+        "how many of the uppermost layers get adapters, 0 for all; the layers below run once per rollout",
+        ge=0,
+    )
+    top_layers: int = _setting(
+        "adapters and critic",
+        0,
+        "how many of the uppermost layers are trained when there are no adapters; 0 trains the whole model",
+        ge=0,
+    )
+    critic: Literal["shared", "separate"] = _setting(
+        "adapters and critic",
+        "shared",
+        "`shared`, a value head on the policy's hidden states, or `separate`, a model with its own optimizer that "
+        "starts as the reward model, or with a zero head where returns are not the reward model's scores",
+    )
+    critic_learning_rate: float = _setting(
+        "adapters and critic", 1e-3, "peak learning rate of the critic, with the same schedule", ge=0
+    )
+    critic_warmup_steps: int = _setting(
+        "adapters and critic", 0, "first updates, in which only the critic learns", ge=0
+    )
+    value_clip_range: float = _setting("adapters and critic", 0.2, "clipping range of the value's change", gt=0)
+    value_coeff: float = _setting("adapters and critic", 0.1, "weight of the value loss", ge=0)
+
+    kl_coeff: float = _setting(
+        "KL", 0.02, "weight of the per-token KL penalty in the reward, in reward standard deviations per nat", ge=0
+    )
+    kl_target: float = _setting(
+        "KL", 0.0, "KL in nats per response that `kl_coeff` is adapted towards; 0 keeps it fixed", ge=0
+    )
+    kl_horizon: int = _setting("KL", 10_000, "episodes over which `kl_coeff` is adapted", ge=1)
+    kl_budget: float = _setting("KL", 0.0, "KL in nats per response at which the run ends; 0 sets no limit", ge=0)
+
+    normalize_reward: bool = _setting(
+        "rewards", False, "whether scores are divided by the standard deviation of all scores so far; 0 remains 0"
+    )
+    reward_clip: float = _setting("rewards", 0.0, "bound at which scores are clipped on both sides; 0 clips none", ge=0)
+    reward_threshold: float | None = _setting("rewards", None, "mean score at which the run ends, if any")
+    missing_eos: Literal["subtract", "replace"] = _setting(
+        "rewards",
+        "subtract",
+        "`subtract` takes `missing_eos_penalty` off the score of an episode that hit the length limit, `replace` makes "
+        "the negative penalty its score",
+    )
+    missing_eos_penalty: float = _setting(
+        "rewards",
+        0.1,
+        "penalty in standard deviations of the reward for an episode that hit the length limit; a large one drowns the "
+        "reward model's signal",
+        ge=0,
+    )
+
+    eval_steps: int = _setting(
+        "validation", 0, "updates between two evaluations on the validation prompts; 0 for none", ge=0
+    )
+    eval_prompts: int = _setting("validation", 32, "number of validation prompts", ge=1)
+    keep_best: bool = _setting(
+        "validation",
+        False,
+        "whether to write the policy that scored best on the validation prompts while no monitor fell, instead of the "
+        "last one",
+    )
+
+    temperature: float = _setting("sampling", 1.0, "sampling temperature, at which log-probabilities are taken", gt=0)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Raises if settings contradict each other."""
+        for name in ("minibatches", "samples_per_prompt"):
+            value = getattr(self, name)
+            require(self.batch_size % value == 0, name, value, f"must divide `batch_size`, {self.batch_size}")
+        require(
+            not (self.top_layers and self.lora_rank),
             "top_layers",
+            self.top_layers,
+            f"must be 0 while adapters (`lora_rank` {self.lora_rank}) leave the weights frozen",
+        )
+        require(not self.keep_best or self.eval_steps > 0, "keep_best", self.keep_best, "needs `eval_steps` above 0")
+        require(not self.kl_target or self.kl_coeff > 0, "kl_target", self.kl_target, "needs a `kl_coeff` above 0")
+        require(
+            self.critic_warmup_steps < self.train_steps,
             "critic_warmup_steps",
-            "eval_steps",
-            "kl_target",
-            "kl_budget",
-            "target_kl",
-            "missing_eos_penalty",
-            "reward_clip",
-            "learning_rate",
-            "critic_learning_rate",
-            "value_coeff",
-        ):
-            self._refuse(name, getattr(self, name) < 0, "it must not be negative")
-        for name in ("clip_range", "value_clip_range", "max_gradient_norm"):
-            self._refuse(name, getattr(self, name) <= 0, "it must be above 0")
-        for name in ("gamma", "gae_lambda"):
-            self._refuse(name, not 0 <= getattr(self, name) <= 1, "it must be between 0 and 1")
-        self._refuse("kl_coeff", self.kl_coeff < 0, "a negative penalty would reward leaving the reference")
-        self._refuse("train_steps", self.train_steps > _MOST_TRAIN_STEPS, f"at most {_MOST_TRAIN_STEPS} are possible")
-        self._refuse("critic", self.critic not in ("shared", "separate"), "choose shared or separate")
-        self._refuse("missing_eos", self.missing_eos not in ("subtract", "replace"), "choose subtract or replace")
-        self._refuse("temperature", self.temperature <= 0, "PPO learns from sampled answers, so it must be above 0")
-        self._refuse(
-            "minibatches",
-            self.batch_size % self.minibatches > 0,
-            f"it must divide batch_size, {self.batch_size}, so that every optimizer step sees as many episodes",
+            self.critic_warmup_steps,
+            f"must be below `train_steps`, {self.train_steps}, or the policy never learns",
         )
-        self._refuse(
-            "samples_per_prompt",
-            self.batch_size % self.samples_per_prompt > 0,
-            f"it must divide batch_size, {self.batch_size}",
-        )
-        self._refuse(
-            "top_layers",
-            self.top_layers > 0 and self.lora_rank > 0,
-            f"adapters (lora_rank {self.lora_rank}) leave the weights as they are; set one of the two to 0",
-        )
-        self._refuse("keep_best", self.keep_best and not self.eval_steps, "nothing is compared with an eval_steps of 0")
-        self._refuse("kl_target", self.kl_target > 0 and self.kl_coeff == 0, "a kl_coeff of 0 cannot be adapted to it")
-        self._refuse(
-            "critic_warmup_steps",
-            self.critic_warmup_steps >= self.train_steps,
-            f"the policy would never learn in the {self.train_steps} train_steps",
-        )
-
-    def _refuse(self, name: str, wrong: bool, why: str) -> None:
-        if wrong:
-            raise PreflowError(f"{name}: {getattr(self, name)} given; {why}")
+        return self
 
     @property
     def steps_per_update(self) -> int:
-        """Optimizer steps of one update."""
+        """Optimizer steps per update."""
         return self.epochs * self.minibatches
 
     @property
     def optimizer_steps(self) -> int:
-        """How many optimizer steps the run is planned to take."""
+        """Planned optimizer steps of the run."""
         return self.train_steps * self.steps_per_update
 
     def rate(self, step: int) -> float:
-        """What learning rates are multiplied by at an optimizer step: warm-up over an update, then a linear fall to 0.
+        """Learning-rate factor at an optimizer step: warm-up over one update, then a linear fall to 0.
 
-        A function of the planned steps alone, so that steps which are skipped or left out change nothing.
+        It depends on planned steps alone, so steps that are skipped or left out do not shift the schedule.
         """
         warmup = self.steps_per_update
         left = (self.optimizer_steps - step) / max(1, self.optimizer_steps - warmup)
         return min((step + 1) / warmup, max(0.0, left), 1.0)
 
 
-def _must_be(kind: Any, value: Any) -> str:
-    """What a setting of a kind must be, where the value is something else."""
-    if kind is bool:
-        return "" if isinstance(value, bool) else "true or false"
-    if kind is int:
-        return "" if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
-    if kind is float or (kind == float | None and value is not None):
-        number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        return "" if number else "a number"
-    return ""
-
-
 def ppo_config(options: Mapping[str, Any], **settings: Any) -> PPOConfig:
-    """Settings with further ones by name, as a pipeline passes them on.
+    """Settings made from a pipeline's own parameters and from further options by name.
+
+    Args:
+        options: Further settings. Whole numbers may be floats, as KFP makes them of every number in a dictionary.
+        **settings: Settings that are parameters of their own.
 
     Raises:
-        PreflowError: An option does not exist or is given twice, or settings contradict each other.
+        PreflowError: An option is unknown or also a parameter, or a setting is not valid.
     """
-    free = {field.name: field.type for field in fields(PPOConfig) if field.name not in settings}
+    free = {name: field.annotation for name, field in PPOConfig.model_fields.items() if name not in settings}
     for name in options:
         if name not in free:
             why = "is a parameter of its own" if name in settings else f"is not known; choose from {', '.join(free)}"
-            raise PreflowError(f"ppo_options: '{name}' {why}")
-    whole = {  # KFP hands every number in a dictionary on as a float
+            raise PreflowError(f"`ppo_options`: '{name}' {why}")
+    whole = {
         name: int(value)
         for name, value in options.items()
         if free[name] is int and isinstance(value, float) and value.is_integer()
     }
     return PPOConfig(**{**settings, **options, **whole})
+
+
+def check(arguments: Mapping[str, Any]) -> None:
+    """Checks the arguments of ppo-optimize before it runs.
+
+    Args:
+        arguments: The fields of `PPOConfig`, `ppo_options`, `reward_weights` and `monitors`, where present.
+
+    Raises:
+        PreflowError: A setting, a part of the reward or a monitor is not valid.
+    """
+    settings = {name: arguments[name] for name in PPOConfig.model_fields if name in arguments}
+    weights = arguments.get("reward_weights", REWARD_MODEL_ALONE)
+    check_reward_weights(weights, ppo_config(arguments.get("ppo_options", {}), **settings))
+    check_monitors(arguments.get("monitors", ()), weights)
+
+
+def check_reward_weights(weights: Mapping[str, float], config: PPOConfig) -> None:
+    """Checks the parts of a reward by name, before anything is loaded.
+
+    Raises:
+        PreflowError: There is no part, a part is unknown, a weight is not a finite number, or `missing_eos` is
+            "replace" and a part has no zero point.
+    """
+    if not weights:
+        raise PreflowError(f"`reward_weights`: no part is named; choose from {_FORMS}")
+    for name, weight in weights.items():
+        kind, _, rest = name.partition(":")
+        if kind == "scorer":
+            check_names([rest])
+        elif not (
+            name == "reward_model" or (kind == "classifier" and rest) or (kind == "function" and rest.count(":") == 1)
+        ):
+            raise PreflowError(f"`reward_weights`: '{name}' is not known; the forms are {_FORMS}")
+        if not isinstance(weight, int | float) or not isfinite(weight):
+            raise PreflowError(f"`reward_weights`: the weight of '{name}' is {weight!r}; give a number")
+        if config.missing_eos == "replace" and kind in ("classifier", "function"):
+            raise PreflowError(
+                f"`missing_eos`: 'replace' given, but a score of 0 has no known meaning for '{name}', so a penalty of "
+                f"{-config.missing_eos_penalty} cannot replace it; set it to subtract"
+            )
+
+
+def check_monitors(monitors: Sequence[str], parts: Iterable[str]) -> None:
+    """Checks monitors against the parts of the reward.
+
+    Raises:
+        PreflowError: A monitor is unknown or part of the reward.
+    """
+    check_names(monitors)
+    for name in monitors:
+        if f"scorer:{name}" in parts:
+            raise PreflowError(f"`monitors`: '{name}' is part of the reward; a monitor must not be trained on")
+
+
+def classifier_of(part: str) -> tuple[str, str]:
+    """Model and class label in `classifier:MODEL[#LABEL]`; '' for a missing label, and two '' for any other part."""
+    kind, _, rest = part.partition(":")
+    model, _, label = rest.partition("#") if kind == "classifier" else ("", "", "")
+    return model, label

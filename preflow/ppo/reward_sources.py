@@ -12,8 +12,7 @@ from torch import Tensor
 from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import load_sequence_classifier, load_tokenizer, preferred_dtype
-from preflow.ppo.config import PPOConfig
-from preflow.ppo.reward_names import check_reward_weights, classifier_of
+from preflow.ppo.config import PPOConfig, check_reward_weights, classifier_of
 from preflow.ppo.rewards import replace_nonfinite
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt

@@ -4,7 +4,6 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,13 +15,12 @@ from preflow.identity import digest_json
 from preflow.memory import keep_freed_memory
 from preflow.models import load_encoder, load_tokenizer, model_digest
 from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
-from preflow.ppo.config import PPOConfig
+from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig, classifier_of
 from preflow.ppo.critic import Critic
 from preflow.ppo.event_log import event_log
 from preflow.ppo.kl import adapted
 from preflow.ppo.policy import Policy
 from preflow.ppo.processes import agree, is_first, start
-from preflow.ppo.reward_names import classifier_of
 from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -36,7 +34,6 @@ from preflow.scoring.registry import encoding
 from preflow.uris import delete_folder
 from preflow.writing import refuse_other_files, written_beside
 
-REWARD_MODEL_ALONE = {"reward_model": 1.0}
 _KEY_LENGTH = 16
 _ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
 _MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors")
@@ -103,7 +100,7 @@ def optimize_policy(
         used = [model, str(reward_model or ""), encoder, *(classifier_of(part)[0] for part in reward_weights)]
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
-        origin = [models, texts, dict(reward_weights), list(monitors), asdict(config)]
+        origin = [models, texts, dict(reward_weights), list(monitors), config.model_dump()]
         place = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
     state = (load_checkpoint(place, policy, optimizers, generator) if place else None) or RunState(config.kl_coeff)
     agree(len(state.log), f"{checkpoints}: how many updates are done")

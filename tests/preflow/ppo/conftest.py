@@ -1,7 +1,6 @@
 """A tiny policy with adapters, and what it needs to be rolled out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from preflow.ppo.rewards import RewardStatistics
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
+from tests.preflow.ppo.settings import replace
 from tests.tiny import questions
 
 CONFIG = PPOConfig(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from preflow.ppo import trainer
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.trainer import optimize_policy
 from preflow.reward.model import RewardModel
+from tests.preflow.ppo.settings import replace
 
 pytestmark = pytest.mark.usefixtures("exact")
 Optimize = Callable[..., dict[str, Any]]

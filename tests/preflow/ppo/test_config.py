@@ -1,43 +1,55 @@
 """Settings that contradict each other are refused."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from preflow.errors import PreflowError
-from preflow.ppo.config import PPOConfig, ppo_config
+from preflow.ppo.config import PPOConfig, check, ppo_config
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train_steps": 0}, "train_steps: 0 given; it must be at least 1"),
-        ({"lora_rank": -1}, "lora_rank: -1 given"),
-        ({"microbatch_tokens": 0}, "microbatch_tokens: 0 given"),
-        ({"train_steps": 20_001}, "train_steps: 20001 given; at most 20000"),
-        ({"top_layers": 4}, "top_layers: 4 given; adapters .lora_rank 16. leave the weights as they are"),
-        ({"critic": "none"}, "critic: none given; choose shared or separate"),
-        ({"missing_eos": "drop"}, "missing_eos: drop given; choose subtract or replace"),
-        ({"kl_target": 6.0, "kl_coeff": 0.0}, "kl_target: 6.0 given; a kl_coeff of 0 cannot be adapted"),
-        ({"critic_warmup_steps": 13}, "critic_warmup_steps: 13 given; the policy would never learn"),
-        ({"target_kl": -1.0}, "target_kl: -1.0 given; it must not be negative"),
+        ({"train_steps": 0}, "`train_steps`: 0 given; it must be greater than or equal to 1"),
+        ({"lora_rank": -1}, "`lora_rank`: -1 given"),
+        ({"microbatch_tokens": 0}, "`microbatch_tokens`: 0 given"),
+        ({"train_steps": 20_001}, "`train_steps`: 20001 given; it must be less than or equal to 20000"),
+        (
+            {"top_layers": 4},
+            "`top_layers`: 4 given; it must be 0 while adapters .`lora_rank` 16. leave the",
+        ),
+        ({"critic": "none"}, "`critic`: 'none' given; it must be 'shared' or 'separate'"),
+        ({"missing_eos": "drop"}, "`missing_eos`: 'drop' given; it must be 'subtract' or 'replace'"),
+        ({"kl_target": 6.0, "kl_coeff": 0.0}, "`kl_target`: 6.0 given; it needs a `kl_coeff` above 0"),
+        (
+            {"critic_warmup_steps": 13},
+            "`critic_warmup_steps`: 13 given; it must be below `train_steps`, 13",
+        ),
+        ({"target_kl": -1.0}, "`target_kl`: -1.0 given; it must be greater than or equal to 0"),
         (
             {"batch_size": 10, "samples_per_prompt": 1, "minibatches": 4},
-            "minibatches: 4 given; it must divide batch_size, 10",
+            "`minibatches`: 4 given; it must divide `batch_size`, 10",
         ),
-        ({"batch_size": 10, "samples_per_prompt": 4, "minibatches": 2}, "samples_per_prompt: 4 given; it must divide"),
-        ({"temperature": 0.0}, "temperature: 0.0 given"),
-        ({"kl_coeff": -0.1}, "kl_coeff: -0.1 given"),
-        ({"max_gradient_norm": -1.0}, "max_gradient_norm: -1.0 given; it must be above 0"),
-        ({"clip_range": 0.0}, "clip_range: 0.0 given; it must be above 0"),
-        ({"learning_rate": -1e-3}, "learning_rate: -0.001 given; it must not be negative"),
-        ({"gae_lambda": 1.5}, "gae_lambda: 1.5 given; it must be between 0 and 1"),
-        ({"kl_coeff": float("nan")}, "kl_coeff: nan given; it must be a number"),
-        ({"reward_threshold": "1"}, "reward_threshold: 1 given; it must be a number"),
-        ({"lora_layers": "4"}, "lora_layers: 4 given; it must be a whole number"),
-        ({"lora_layers": 2.5}, "lora_layers: 2.5 given; it must be a whole number"),
-        ({"seed": True}, "seed: True given; it must be a whole number"),
-        ({"keep_best": "false"}, "keep_best: false given; it must be true or false"),
+        (
+            {"batch_size": 10, "samples_per_prompt": 4, "minibatches": 2},
+            "`samples_per_prompt`: 4 given; it must",
+        ),
+        ({"temperature": 0.0}, "`temperature`: 0.0 given; it must be greater than 0"),
+        ({"kl_coeff": -0.1}, "`kl_coeff`: -0.1 given"),
+        ({"max_gradient_norm": -1.0}, "`max_gradient_norm`: -1.0 given; it must be greater than 0"),
+        ({"clip_range": 0.0}, "`clip_range`: 0.0 given; it must be greater than 0"),
+        ({"learning_rate": -1e-3}, "`learning_rate`: -0.001 given; it must be greater than or equal to 0"),
+        ({"gae_lambda": 1.5}, "`gae_lambda`: 1.5 given; it must be less than or equal to 1"),
+        ({"kl_coeff": float("nan")}, "`kl_coeff`: nan given; it must be a finite number"),
+        ({"reward_threshold": "1"}, "`reward_threshold`: '1' given; it must be a valid number"),
+        ({"lora_layers": "4"}, "`lora_layers`: '4' given; it must be a valid integer"),
+        ({"lora_layers": 2.5}, "`lora_layers`: 2.5 given; it must be a valid integer"),
+        ({"seed": True}, "`seed`: True given; it must be a valid integer"),
+        ({"keep_best": True}, "`keep_best`: True given; it needs `eval_steps` above 0"),
+        ({"keep_best": "false"}, "`keep_best`: 'false' given; it must be a valid boolean"),
     ],
 )
 def test_refused(settings: dict[str, Any], message: str) -> None:
@@ -67,9 +79,36 @@ def test_options_join_the_settings() -> None:
     as_kfp_hands_it_on = ppo_config({"lora_layers": 2.0, "kl_target": 6.0, "keep_best": False}, train_steps=3)
     assert as_kfp_hands_it_on == PPOConfig(lora_layers=2, kl_target=6.0, train_steps=3)
     assert isinstance(as_kfp_hands_it_on.lora_layers, int)
-    with pytest.raises(PreflowError, match="lora_layers: 2.5 given; it must be a whole number"):
+    with pytest.raises(PreflowError, match="`lora_layers`: 2.5 given; it must be a valid integer"):
         ppo_config({"lora_layers": 2.5}, train_steps=3)
-    with pytest.raises(PreflowError, match="ppo_options: 'train_steps' is a parameter of its own"):
+    with pytest.raises(PreflowError, match="`ppo_options`: 'train_steps' is a parameter of its own"):
         ppo_config({"train_steps": 2}, train_steps=3)
-    with pytest.raises(PreflowError, match="ppo_options: 'lora_layer' is not known; choose from batch_size"):
+    with pytest.raises(PreflowError, match="`ppo_options`: 'lora_layer' is not known; choose from target_seq"):
         ppo_config({"lora_layer": 2}, train_steps=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": -1.0}, "`learning_rate`: -1.0 given"),
+        ({"ppo_options": {"lora_layer": 2}}, "`ppo_options`: 'lora_layer' is not known"),
+        ({"ppo_options": {"seed": 1}, "seed": 2}, "`ppo_options`: 'seed' is a parameter of its own"),
+        ({"reward_weights": {"reward_modle": 1.0}}, "`reward_weights`: 'reward_modle' is not known"),
+        ({"monitors": ["beauty"]}, "metric 'beauty' is not known"),
+        ({"reward_weights": {"scorer:relevance": 1.0}, "monitors": ["relevance"]}, "`monitors`: 'relevance' is part"),
+    ],
+)
+def test_arguments_of_the_step_are_checked(arguments: dict[str, Any], message: str) -> None:
+    valid = {"seed": 1, "model": "other", "ppo_options": {"lora_layers": 2.0}, "monitors": ["relevance"]}
+    check(valid)
+    with pytest.raises(PreflowError, match=message):
+        check({**valid, **arguments})
+
+
+def test_checking_settings_needs_no_torch() -> None:
+    program = "import sys, preflow.ppo.config; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout == b"False\n"
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in PPOConfig.model_fields.values())

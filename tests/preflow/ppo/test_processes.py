@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from preflow.errors import PreflowError
 from preflow.ppo import processes
 from preflow.ppo.config import PPOConfig
 from preflow.reward.model import RewardModel
+from tests.preflow.ppo.settings import replace
 
 _RUN = """
 import sys

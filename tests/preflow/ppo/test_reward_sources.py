@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,7 @@ from preflow.ppo.rollout import Rollout
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 from preflow.scoring.registry import remembering
+from tests.preflow.ppo.settings import replace
 
 pytestmark = pytest.mark.usefixtures("exact")
 CONFIG = PPOConfig()
@@ -162,7 +162,7 @@ def test_a_part_that_says_nothing_of_an_answer_leaves_the_other_parts_their_say(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("reward_modle", "reward_weights: 'reward_modle' is not known; the forms are reward_model, classifier:MODEL"),
+        ("reward_modle", "`reward_weights`: 'reward_modle' is not known; the forms are reward_model, classifier:MODEL"),
         ("reward_model", "reward_weights: 'reward_model' is named, but no reward model is given"),
         ("scorer:beauty", "metric 'beauty' is not known"),
         ("function:nowhere", "is not known; the forms are"),
@@ -178,11 +178,11 @@ def test_refused(load: Callable[..., Score], name: str, message: str) -> None:
 
 def test_a_score_without_a_zero_cannot_be_replaced(load: Callable[..., Score]) -> None:
     replacing = replace(CONFIG, missing_eos="replace")
-    with pytest.raises(PreflowError, match="missing_eos: a score cannot be replaced by -0.1 .* set missing_eos to sub"):
+    with pytest.raises(PreflowError, match="`missing_eos`: .* a penalty of -0.1 cannot replace it; set it to sub"):
         load("function:json:dumps", config=replacing)
     load("scorer:ended_properly", config=replacing)
 
 
 def test_a_reward_of_nothing_is_refused() -> None:
-    with pytest.raises(PreflowError, match="reward_weights: no part is named"):
+    with pytest.raises(PreflowError, match="`reward_weights`: no part is named"):
         load_rewards({}, reward_model=None, embed=remembering(None), config=CONFIG)

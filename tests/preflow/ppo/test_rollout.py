@@ -1,7 +1,6 @@
 """What a rollout holds, by hand from its parts."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Policy
 from preflow.ppo.rollout import Rollout
 from preflow.rows import Prompt
+from tests.preflow.ppo.settings import replace
 
 pytestmark = pytest.mark.usefixtures("exact")
 MakePolicy = Callable[..., Policy]

@@ -4,7 +4,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from preflow.models import adapter_base, load_causal_lm, load_tokenizer
 from preflow.ppo import PPOConfig, optimize_policy, trainer
 from preflow.ppo.policy import Policy
 from preflow.reward.model import RewardModel
+from tests.preflow.ppo.settings import replace
 from tests.tiny import questions
 
 pytestmark = [pytest.mark.usefixtures("exact"), pytest.mark.filterwarnings("ignore:Detected call of")]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from preflow.ppo.losses import policy_loss, value_loss
 from preflow.ppo.policy import Policy
 from preflow.ppo.rollout import Rollout
 from preflow.ppo.update import UpdateStats, make_optimizers, update
+from tests.preflow.ppo.settings import replace
 
 pytestmark = pytest.mark.usefixtures("exact")
 MakePolicy = Callable[..., Policy]

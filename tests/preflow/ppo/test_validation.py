@@ -4,7 +4,6 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +23,7 @@ from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.ppo.trainer import optimize_policy
 from preflow.ppo.validation import Validation, falling_monitors, load_validation, means
 from preflow.scoring.registry import remembering
+from tests.preflow.ppo.settings import replace
 from tests.tiny import questions
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -84,7 +84,7 @@ def test_the_same_policy_is_judged_the_same(
 
 
 def test_what_is_trained_on_cannot_watch(config: PPOConfig) -> None:
-    with pytest.raises(PreflowError, match="monitors: 'repetition' is part of the reward; a monitor must not be"):
+    with pytest.raises(PreflowError, match="`monitors`: 'repetition' is part of the reward; a monitor must not be"):
         load_validation(
             [], {"scorer:repetition": Source(1.0, lambda _: torch.zeros(0))}, ["repetition"], remembering(None), config
         )
