@@ -87,9 +87,10 @@ def check_inputs(parameters: Mapping[str, Any]) -> None:
     """
     if "prompt_dataset" not in parameters:
         return
+    from preflow.ppo.reward_names import check_monitors, check_reward_weights
+
     from preflow.inputs import check_form
     from preflow.ppo.config import ppo_config
-    from preflow.ppo.reward_names import check_monitors, check_reward_weights
     from preflow.scoring.registry import check_roles
 
     if "label_weights" in parameters:

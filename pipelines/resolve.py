@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from preflow.ppo.reward_names import classifier_of
+
 import components
 import preflow
 from preflow.errors import PreflowError
 from preflow.identity import digest_bytes, digest_files, digest_json
-from preflow.ppo.reward_names import classifier_of
 from preflow.uris import is_gcs, read_bytes
 
 _FILES = ("prompt_dataset", "preference_dataset", "eval_dataset")

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.profiler import profile
 
-from preflow.ppo import PPOConfig, optimize_policy
+from preflow.ppo import PPOConfig, ppo_optimize
 
 _BATCH, _RESPONSE, _EPOCHS = 32, 64, 4
 
@@ -50,7 +50,7 @@ def main(folder: Path, settings: dict[str, Any]) -> None:
     name = "like_for_like" if settings.get("like_for_like") else "defaults"
     log = folder / f"{name}.jsonl"
     with profile() if settings.get("profile") else nullcontext() as profiler:
-        optimize_policy(
+        ppo_optimize(
             prompts=folder / "prompts.jsonl",
             model=str(folder / "policy"),
             reward_model=folder / "reward_model",

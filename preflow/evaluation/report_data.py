@@ -44,7 +44,7 @@ class ReportData:
         tuned: The same of the tuned model.
         kl: KL divergence of the tuned from the base model, in nats per answer.
         reward_summary: What `train_reward_model` returned; may be empty.
-        training_log: The rows that `optimize_policy` logged, one per update; may be empty.
+        training_log: The rows that `ppo_optimize` logged, one per update; may be empty.
         examples: How many of the side-by-side answers stand open.
         definitions: Exact meanings of measures, by key; they come before the built-in ones, and those the run does not
             have are left out. The place for the descriptions of metrics.

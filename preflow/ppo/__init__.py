@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 from preflow.ppo.config import PPOConfig, ppo_config
 
 if TYPE_CHECKING:
-    from preflow.ppo.trainer import optimize_policy
+    from preflow.ppo.trainer import ppo_optimize
 
-__all__ = ["PPOConfig", "optimize_policy", "ppo_config"]
+__all__ = ["PPOConfig", "ppo_config", "ppo_optimize"]
 
 
 def __getattr__(name: str) -> Any:
     """Imports the loop, and torch with it, when it is asked for: who only checks settings needs neither."""
-    if name != "optimize_policy":
+    if name != "ppo_optimize":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from preflow.ppo.trainer import optimize_policy
+    from preflow.ppo.trainer import ppo_optimize
 
-    return optimize_policy
+    return ppo_optimize

@@ -39,7 +39,7 @@ _ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors
 _MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors")
 
 
-def optimize_policy(
+def ppo_optimize(
     *,
     prompts: Path,
     model: str,

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from preflow.ppo import trainer
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.trainer import optimize_policy
+from preflow.ppo.trainer import ppo_optimize
 from preflow.reward.model import RewardModel
 from tests.preflow.ppo.settings import replace
 
@@ -31,7 +31,7 @@ _SLOW = """
 import sys, time
 from pathlib import Path
 import torch
-from preflow.ppo import PPOConfig, optimize_policy, trainer
+from preflow.ppo import PPOConfig, ppo_optimize, trainer
 
 torch.cuda.is_available = torch.cpu._is_avx512_bf16_supported = torch.cpu._is_amx_tile_supported = lambda: False
 torch.set_num_threads(int(sys.argv.pop()))
@@ -41,7 +41,7 @@ def slow(*arguments, **settings):
     return collect(*arguments, **settings)
 trainer.collect = slow
 prompts, model, reward_model, folder, config = sys.argv[1:]
-optimize_policy(
+ppo_optimize(
     prompts=Path(prompts), model=model, reward_model=Path(reward_model), output=Path(folder) / "tuned",
     training_log=Path(folder) / "log.jsonl", config=eval(config), checkpoints=folder + "/checkpoints",
 )
@@ -93,7 +93,7 @@ def optimize(
             "training_log": folder / "log.jsonl", "config": config,
             "checkpoints": str(folder / "checkpoints") if checkpoints is None else checkpoints,
         }  # fmt: skip
-        return optimize_policy(**{**settings, **given})
+        return ppo_optimize(**{**settings, **given})
 
     return run
 

@@ -23,12 +23,12 @@ _RUN = """
 import sys
 from pathlib import Path
 import torch
-from preflow.ppo import PPOConfig, optimize_policy
+from preflow.ppo import PPOConfig, ppo_optimize
 
 torch.cuda.is_available = torch.cpu._is_avx512_bf16_supported = torch.cpu._is_amx_tile_supported = lambda: False
 torch.set_num_threads(1)
 prompts, model, reward_model, encoder, folder, config = sys.argv[1:]
-optimize_policy(
+ppo_optimize(
     prompts=Path(prompts), model=model, reward_model=Path(reward_model), output=Path(folder) / "tuned",
     training_log=Path(folder) / "log.jsonl", config=eval(config), checkpoints=folder + "/checkpoints",
     reward_weights={"reward_model": 1.0, "scorer:ended_properly": 0.5}, encoder=encoder,

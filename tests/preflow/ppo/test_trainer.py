@@ -13,7 +13,7 @@ import torch
 from preflow.errors import PreflowError
 from preflow.identity import split_of
 from preflow.models import adapter_base, load_causal_lm, load_tokenizer
-from preflow.ppo import PPOConfig, optimize_policy, trainer
+from preflow.ppo import PPOConfig, ppo_optimize, trainer
 from preflow.ppo.policy import Policy
 from preflow.reward.model import RewardModel
 from tests.preflow.ppo.settings import replace
@@ -40,7 +40,7 @@ def optimize(
             "training_log": tmp_path / "log.jsonl",
             "config": config,
         }
-        return optimize_policy(**{**settings, **given})
+        return ppo_optimize(**{**settings, **given})
 
     return run
 

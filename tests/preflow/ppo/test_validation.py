@@ -20,7 +20,7 @@ from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
 from preflow.ppo.reward_sources import Source
 from preflow.ppo.sampling_copy import SamplingCopy
-from preflow.ppo.trainer import optimize_policy
+from preflow.ppo.trainer import ppo_optimize
 from preflow.ppo.validation import Validation, falling_monitors, load_validation, means
 from preflow.scoring.registry import remembering
 from tests.preflow.ppo.settings import replace
@@ -110,7 +110,7 @@ def run(
     prompts = prompt_file(60)
 
     def start(config: PPOConfig, **given: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        summary = optimize_policy(
+        summary = ppo_optimize(
             prompts=given.pop("prompts", prompts), model=str(policy_folder), reward_model=None,
             output=tmp_path / "tuned",
             training_log=tmp_path / "log.jsonl", config=config, encoder=str(encoder_folder),
