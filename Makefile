@@ -37,8 +37,9 @@ run: install ## Runs the whole loop on this machine: make run ARGS="--seed 2"
 test: install ## Every test that needs nothing but this machine.
 	@$(PYTEST) -n $(WORKERS) -m "not e2e" $(PYTEST_OPTIONS)
 
-test-e2e: install ## The tests that need containers or a browser.
-	@if grep -rqE 'mark\.e2e\b' tests --include='*.py'; then $(PYTEST) -m e2e $(PYTEST_OPTIONS); else echo "There are no end-to-end tests yet."; fi
+test-e2e: install ## The tests that need a browser; as root, installs it.
+	@scripts/install-e2e
+	@$(PYTEST) -m e2e $(PYTEST_OPTIONS)
 
 lint: install ## Style, types and the direction of imports.
 	@failed=0; for check in "ruff check" "ruff format --check" mypy lint-imports; do $(BIN)/$$check || failed=1; done; exit $$failed
