@@ -26,7 +26,7 @@ with embedded_postgres(pathlib.Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
 """
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root meets this")
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def launch(home: Path, *prefix: str) -> subprocess.Popen[str]:

@@ -12,7 +12,7 @@ import pytest
 from preflow.errors import PreflowError
 from preflow.store import cluster, embedded_postgres, server
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root meets this")
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def answers(url: str) -> bool:
