@@ -8,17 +8,18 @@ from preflow.identity import as_messages
 from preflow.rows import Generation, PromptText
 from preflow.store.sql import Connection, chunks, insert_rows, jsonb, uuid_array
 
-_COLUMNS = (
-    "generation_id, prompt_id, prompt, messages, sample, response, model_name, model_digest, "
-    "token_count, prompt_tokens, generation_time, finish_reason, sampling"
-)
-_INSERT = f"INSERT INTO llm_logs ({_COLUMNS}) VALUES %s ON CONFLICT (generation_id) DO NOTHING RETURNING id"
-_SELECT = """
-    SELECT l.generation_id::text, prompt_id, prompt, messages, sample, response, model_name, model_digest,
-        token_count, prompt_tokens, generation_time, finish_reason, sampling
-    FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (generation_id, place)
-    JOIN llm_logs AS l USING (generation_id)
-    ORDER BY place
+# The columns have the names of the row's fields. Beside them, `messages` holds a chat, whose `prompt` is plain text.
+_FIELDS = tuple(Generation.model_fields)
+_COLUMNS = ", ".join(_FIELDS)
+_INSERT = f"""
+    INSERT INTO llm_logs ({_COLUMNS}, messages, token_count) VALUES %s
+    ON CONFLICT (generation_id) DO NOTHING RETURNING id
+"""
+_SELECT = f"""
+    SELECT {_COLUMNS}, messages
+    FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (generation_id, position)
+    JOIN llm_logs USING (generation_id)
+    ORDER BY position
 """
 
 
@@ -77,31 +78,13 @@ def plain_text(prompt: PromptText) -> str:
     return said[-1]["content"] if said else ""
 
 
-def _as_columns(row: Generation) -> tuple[Any, ...]:
+def _as_columns(row: Generation) -> list[Any]:
     messages = None if isinstance(row.prompt, str) else jsonb(row.prompt)
-    return (
-        row.generation_id, row.prompt_id, plain_text(row.prompt), messages, row.sample, row.response,
-        row.model_name, row.model_digest,
-        row.completion_tokens, row.prompt_tokens, row.generation_time, row.finish_reason, jsonb(row.sampling),
-    )  # fmt: skip
+    values = {**dict(row), "prompt": plain_text(row.prompt), "sampling": jsonb(row.sampling)}
+    return [*(values[field] for field in _FIELDS), messages, row.prompt_tokens + row.completion_tokens]
 
 
 def _from_columns(record: tuple[Any, ...]) -> Generation:
-    (
-        generation_id, prompt_id, prompt, messages, sample, response, model_name, model_digest,
-        token_count, prompt_tokens, generation_time, finish_reason, sampling,
-    ) = record  # fmt: skip
-    return Generation(
-        generation_id=generation_id,
-        prompt_id=prompt_id,
-        prompt=prompt if messages is None else messages,
-        sample=sample,
-        response=response,
-        model_name=model_name,
-        model_digest=model_digest,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=token_count,
-        generation_time=generation_time,
-        finish_reason=finish_reason,
-        sampling=sampling,
-    )
+    *values, messages = record
+    fields = dict(zip(_FIELDS, values, strict=True))
+    return Generation(**fields if messages is None else fields | {"prompt": messages})

@@ -92,7 +92,7 @@ def test_log_and_artifact_hold_the_same_rows(log: Log, artifact: Callable[..., A
     rows = artifact()
     assert summary["generations"] == summary["sampled_now"] == len(rows) == PROMPTS * SAMPLES
     assert [(row.prompt_id, row.sample) for row in rows] == sorted((row.prompt_id, row.sample) for row in rows)
-    columns = "generation_id::text, prompt, response, token_count, prompt_tokens, finish_reason, sample"
+    columns = "generation_id::text, prompt, response, completion_tokens, prompt_tokens, finish_reason, sample"
     logged = query(database_url, f"SELECT {columns} FROM llm_logs")
     assert sorted(logged) == sorted(
         (r.generation_id, r.prompt, r.response, r.completion_tokens, r.prompt_tokens, r.finish_reason, r.sample)

@@ -91,7 +91,9 @@ def test_log_shows_the_columns_people_expect(store: Connection, make_generation:
         cursor.execute(
             "SELECT id, prompt, response, model_name, token_count, generation_time, reward_score FROM llm_logs"
         )
-        assert cursor.fetchall() == [(1, "What is dew?", "Water, 0.", "tiny", 4, 0.1, None)]
+        assert cursor.fetchall() == [(1, "What is dew?", "Water, 0.", "tiny", 9, 0.1, None)]
+        cursor.execute("SELECT prompt_tokens, completion_tokens FROM llm_logs")
+        assert cursor.fetchall() == [(5, 4)]
 
 
 @pytest.mark.parametrize(
