@@ -1,6 +1,7 @@
 """Preference data of every accepted form becomes the same rows; anything else is named by file, line and field."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 
 from preflow.errors import PreflowError
 from preflow.feedback import import_record, read_preferences
-from preflow.identity import prompt_id, split_of
-from preflow.rows import Feedback, read_records
+from preflow.identity import prompt_id
+from preflow.inputs import read_prompts
+from preflow.rows import Feedback
 
-REAL = Path(__file__).parents[3].parent / "shared" / "data"
+PREFERENCES = Path(__file__).parents[2] / "data" / "preferences.jsonl"
 
 VERTEX = {"input_text": "What is dew?", "candidate_0": "Fog.", "candidate_1": "Water.", "choice": 1}
 TRL = {"prompt": "What is dew?", "chosen": "Water.", "rejected": "Fog."}
@@ -262,15 +264,10 @@ def test_the_packaged_feedback_reads() -> None:
     assert identical == 0
 
 
-@pytest.mark.skipif(
-    not (REAL / "preferences.jsonl").is_file(), reason="the real preference data is not beside the checkout"
-)
-def test_six_thousand_real_rows_read_and_their_prompts_keep_their_split() -> None:
-    rows, identical = read_preferences(str(REAL / "preferences.jsonl"))
-    assert (len(rows), identical) == (6000, 0)
-    assert len({row.feedback_id for _, row in rows}) == 6000
-    splits = {str(row.prompt).strip(): split_of(row.prompt_id) for _, row in rows}
-    prompts = [record["input_text"] for _, record in read_records(REAL / "prompts.jsonl")]
-    shared = [prompt for prompt in prompts if prompt.strip() in splits]
-    assert len(shared) == 467
-    assert all(split_of(prompt_id(prompt)) == splits[prompt.strip()] for prompt in shared)
+def test_a_whole_file_reads_and_serves_as_prompts_with_the_same_ids_and_splits() -> None:
+    rows, identical = read_preferences(str(PREFERENCES))
+    assert (len(rows), identical) == (60, 0)
+    assert len({row.feedback_id for _, row in rows}) == 60
+    prompts = {row.prompt_id: row.split for _, row in read_prompts(str(PREFERENCES))}
+    assert prompts.keys() == {row.prompt_id for _, row in rows}
+    assert Counter(prompts.values()) == {"train": 16, "validation": 7, "test": 6}
