@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: a database of their own."""
+"""Fixtures that many tests share: an embedded server, and a fresh database for each test."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from preflow.store import embedded_postgres
+from preflow.embedded import embedded_postgres
 
 
 @pytest.fixture(scope="session")

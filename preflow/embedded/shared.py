@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, for a machine that has none: started when first needed, stopped by its last user."""
+"""One server shared by all processes that use a home: the first user starts it, the last one stops it."""
 
 import fcntl
 import os
@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from preflow.store.cluster import make_cluster, make_folder, named_errors
-from preflow.store.server import server_url, stop_server
+from preflow.embedded.cluster import make_cluster, make_folder, named_errors
+from preflow.embedded.server import server_url, stop_server
 
 
 @contextmanager
 def embedded_postgres(home: Path) -> Iterator[str]:
-    """Runs a PostgreSQL server on 127.0.0.1 with its data under `home/postgres`, and gives its DSN.
+    """Runs a PostgreSQL server on 127.0.0.1 with its data under `home/postgres`, and yields its DSN.
 
-    Several processes may use the same home at once: they share one server, and who leaves last stops it. A server whose
-    owners were killed is found and used again, then stopped by its new last user. It survives Ctrl-C at the terminal.
+    Several processes may use the same home at once: they share one server, and the last one to leave stops it. A server
+    whose users were killed is found and used again, then stopped by its new last user. It survives Ctrl-C in the
+    terminal.
     Works for an ordinary user and for root; changes no permissions outside `home/postgres`.
 
-    How: each user holds a shared lock on `users.lock` for as long as it uses the server. Starting and stopping happen
+    Each user holds a shared lock on `users.lock` for as long as it uses the server. Starting and stopping happen
     under an exclusive lock on `start.lock`. The system drops both when a process dies, however it dies.
 
     Args:
@@ -36,21 +37,21 @@ def embedded_postgres(home: Path) -> Iterator[str]:
     try:
         try:
             with named_errors(folder), _locked(folder / "start.lock"):
-                others = not _alone(users)
+                others = not _only_user(users)
                 fcntl.flock(users, fcntl.LOCK_SH)  # never waits: an exclusive lock is held only under the start lock
                 make_cluster(folder)
                 url = server_url(folder, others)
             yield url
         finally:
             with named_errors(folder), _locked(folder / "start.lock"):
-                if _alone(users):
+                if _only_user(users):
                     stop_server(folder)
     finally:
         os.close(users)
 
 
-def _alone(users: int) -> bool:
-    """Whether nobody else uses the server. Takes the lock in passing when so."""
+def _only_user(users: int) -> bool:
+    """Whether no other process uses the server. If so, the exclusive lock has been taken."""
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

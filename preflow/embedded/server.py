@@ -1,4 +1,4 @@
-"""The process of an embedded database: find it, start it, stop it. Callers hold the start lock of embedded.py."""
+"""The process of an embedded database: find it, start it, stop it. Callers hold the start lock of shared.py."""
 
 import os
 import signal
@@ -9,21 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from preflow.errors import PreflowError
-from preflow.store.cluster import DATABASE, ENVIRONMENT, USER, account_prefix, advice, program, read_password
-from preflow.store.sql import OperationalError, open_connection
+import psycopg2  # type: ignore[import-untyped]
 
-_START_SECONDS = 120.0  # recovery after a crash takes its time
+from preflow.embedded.cluster import DATABASE, ENVIRONMENT, USER, account_prefix, advice, program, read_password
+from preflow.errors import PreflowError
+
+_START_SECONDS = 120.0  # recovery after a crash takes time
 _RETRY_SECONDS = 15.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.02
-# The port was taken between our look and the start; processes of a killed server have not noticed its death yet.
-_PASSING = ("Address already in use", "pre-existing shared memory block")
+# The port was taken after we chose it, or processes of a killed server have not noticed its death yet.
+_TRANSIENT = ("Address already in use", "pre-existing shared memory block")
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, as its postmaster.pid tells. `port` is 0 until it is known."""
+    """A running server, as its postmaster.pid describes it. `port` is 0 until it is known."""
 
     pid: int
     port: int
@@ -31,11 +32,11 @@ class Server:
 
 
 def server_url(folder: Path, others: bool) -> str:
-    """The DSN of the running server of this folder; starts one when none runs.
+    """Returns the DSN of the server of this folder, which is started unless it runs.
 
     Args:
         folder: The folder of the embedded database, with a cluster in it.
-        others: Whether other processes use the database right now.
+        others: Whether other processes use the database now.
 
     Raises:
         PreflowError: It does not start, does not answer, or runs in another container.
@@ -43,7 +44,7 @@ def server_url(folder: Path, others: bool) -> str:
     data = folder / "data"
     server = find_server(data)
     if server is None:
-        _refuse_other_place(folder, others)
+        _refuse_other_machine(folder, others)
         server = _start(folder)
     elif not server.ready:
         server = _wait_ready(data, server.pid)
@@ -54,7 +55,7 @@ def server_url(folder: Path, others: bool) -> str:
 
 
 def find_server(data: Path) -> Server | None:
-    """The running server of a data folder. A postmaster.pid that a dead server left behind does not count."""
+    """Finds the running server of a data folder; a postmaster.pid that a dead server left behind does not count."""
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -67,16 +68,16 @@ def find_server(data: Path) -> Server | None:
 
 
 def stop_server(folder: Path) -> None:
-    """Stops the server of this folder, if one runs: ends its connections, and waits until everything is on disk.
+    """Stops the server of this folder if it runs: ends its connections and waits until everything is on disk.
 
     Raises:
-        PreflowError: It does not end in time.
+        PreflowError: It does not stop in time.
     """
     data = folder / "data"
     server = find_server(data)
     if server is None:
         return
-    os.kill(server.pid, signal.SIGINT)  # fast shutdown, in the words of postgres
+    os.kill(server.pid, signal.SIGINT)  # what postgres calls a fast shutdown
     if not _wait(lambda: not _serves(server.pid, data), _STOP_SECONDS):
         raise PreflowError(
             f"{folder}: the database server (process {server.pid}) has not stopped after {_STOP_SECONDS:.0f} s; "
@@ -95,21 +96,21 @@ def _start(folder: Path) -> Server:
         if server is not None:
             return server
         log = (folder / "server.log").read_text(encoding="utf-8", errors="replace")
-        if not any(reason in log for reason in _PASSING) or time.monotonic() > give_up:
+        if not any(reason in log for reason in _TRANSIENT) or time.monotonic() > give_up:
             raise PreflowError(f"{folder}: the database server does not start: {_last_line(log)}; {advice(folder)}")
         time.sleep(0.2)
 
 
 def _spawn(folder: Path, postgres: list[str], port: int) -> int:
-    """Starts the server on its own: no child of ours, and in a session of its own, which Ctrl-C here does not reach."""
+    """Starts the server in a session of its own, so that Ctrl-C in this terminal does not reach it."""
     log = folder / "server.log"
     if log.exists():
         log.replace(folder / "server.log.previous")
-    (folder / "server.place").write_text(_place(), encoding="utf-8")
+    (folder / "server.place").write_text(_machine(), encoding="utf-8")
     settings = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "logging_collector=off"]
     command = [*postgres, "-D", str(folder / "data"), "-p", str(port), *settings]
     with log.open("wb") as output:
-        # The shell puts it into the background and ends, so that it is adopted by init and never a zombie of ours.
+        # The shell puts the server into the background and exits: init adopts it, so it never becomes our zombie.
         shell = subprocess.run(
             ["sh", "-c", '"$@" >&2 & echo $!', "sh", *command],
             stdin=subprocess.DEVNULL,
@@ -125,7 +126,7 @@ def _spawn(folder: Path, postgres: list[str], port: int) -> int:
 
 
 def _wait_ready(data: Path, pid: int) -> Server | None:
-    """Waits until the server with this pid is ready; None when it died on the way."""
+    """Waits until the server with this pid is ready; None if it died before."""
 
     def settled() -> bool:
         server = find_server(data)
@@ -140,10 +141,10 @@ def _wait_ready(data: Path, pid: int) -> Server | None:
 
 
 def _create_database(folder: Path, server: Server) -> None:
-    """Makes our database where it is missing. Also the proof that this server is ours: it takes our password."""
+    """Creates our database if it is missing. Connecting also proves that the server is ours: it knows our password."""
     try:
-        connection = open_connection(_url(folder, server.port, "postgres"), connect_timeout=10)
-    except OperationalError as error:
+        connection = psycopg2.connect(_url(folder, server.port, "postgres"), connect_timeout=10)
+    except psycopg2.OperationalError as error:
         reason = str(error).strip().partition("\n")[0].rpartition(" failed: ")[2]
         raise PreflowError(
             f"{folder}: the database server runs (process {server.pid}) but refuses us: {reason}; see server.log"
@@ -159,7 +160,7 @@ def _create_database(folder: Path, server: Server) -> None:
 
 
 def _serves(pid: int, data: Path) -> bool:
-    """Whether a process is a server of this data folder, by its command line: numbers of processes are used again."""
+    """Whether a process is a server of this data folder, by its command line, because process ids are reused."""
     if Path("/proc/self/cmdline").exists():
         try:
             return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")  # empty for a zombie
@@ -170,7 +171,7 @@ def _serves(pid: int, data: Path) -> bool:
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is there and no zombie; not by its command line, empty while one program replaces another."""
+    """Whether a process exists and is no zombie. Its command line cannot tell: it is empty during exec."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except FileNotFoundError:
@@ -191,32 +192,32 @@ def _is_known(pid: int) -> bool:
 
 
 def _remove_stale_pid(data: Path) -> None:
-    """Removes a postmaster.pid that postgres would stumble over, when no server runs.
+    """Removes a postmaster.pid that would keep postgres from starting although no server runs.
 
-    That is one whose number belongs to another process by now, and an empty one, which a full disk leaves behind.
-    Should a server live on there nevertheless, the new one finds its shared memory in use and refuses to start.
+    Its process id belongs to another process by now, or the file is empty, as a full disk leaves it. If a server runs
+    there after all, the new one finds its shared memory in use and refuses to start.
     """
     path = data / "postmaster.pid"
     if not path.exists():
         return
     pid = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
-    if not pid.isdigit() or _is_known(int(pid)):  # the number of a dead one postgres recognises itself
+    if not pid.isdigit() or _is_known(int(pid)):  # postgres itself recognises the id of a dead process
         path.unlink()
 
 
-def _refuse_other_place(folder: Path, others: bool) -> None:
-    """Refuses to start a second server on data that one in another container may be using: that would destroy it."""
+def _refuse_other_machine(folder: Path, others: bool) -> None:
+    """Raises if a server in another container may be using the data: a second server would destroy it."""
     place = folder / "server.place"
     if not others or not (folder / "data" / "postmaster.pid").exists() or not place.exists():
         return
-    if place.read_text(encoding="utf-8") != _place():
+    if place.read_text(encoding="utf-8") != _machine():
         raise PreflowError(
             f"{folder}: in use from another machine or container; end that use, choose another PREFLOW_HOME, "
             "or set DATABASE_URL"
         )
 
 
-def _place() -> str:
+def _machine() -> str:
     namespace = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()} {os.readlink(namespace) if namespace.is_symlink() else ''}"
 
@@ -232,7 +233,7 @@ def _url(folder: Path, port: int, database: str) -> str:
 
 
 def _last_line(log: str) -> str:
-    """The line that says why: the last fatal one, else the last of all."""
+    """The line that gives the reason: the last fatal one, or else the last line."""
     lines = [line for line in log.splitlines() if line.strip()]
     fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
     return (fatal or lines or ["it wrote no log"])[-1].strip()

@@ -1,0 +1,18 @@
+"""A home for an embedded server."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from preflow.embedded.server import stop_server
+
+
+@pytest.fixture
+def home(scratch: Path) -> Iterator[Path]:
+    """A home below a folder of its own. Afterwards its server is stopped, whatever a test left behind."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        yield Path(folder) / "home"
+        for cluster_folder in Path(folder).glob("*/postgres"):
+            stop_server(cluster_folder)
