@@ -11,7 +11,7 @@ Two kinds, by what the base model is:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from preflow.rows import PromptText
 from preflow.writing import written_beside
 
 Kind = Literal["encoder", "causal"]
-_SETTINGS, _HEAD = "reward_model.json", "head.safetensors"
+_SETTINGS, _HEAD, _SUMMARY = "reward_model.json", "head.safetensors", "summary.json"
 _INITIAL_SCALE = 10.0
 _SCORING_BATCH = 16
 
@@ -78,8 +78,8 @@ class RewardModel(nn.Module):
             raw[rows] = self([prompts[row] for row in rows], [responses[row] for row in rows]).float().cpu()
         return (raw - self.zero_point) / self.scale
 
-    def save(self, folder: Path) -> None:
-        """Writes weights, tokenizer, zero point and scale; nothing half-written is left where it is killed."""
+    def save(self, folder: Path, summary: Mapping[str, Any] | None = None) -> None:
+        """Writes weights, tokenizer, zero point, scale and the summary of the training to a folder, atomically."""
         head = {"weight": self.head.weight, "bias": self.head.bias, "likeness": self.likeness}
         settings = {
             "kind": self.kind,
@@ -92,6 +92,8 @@ class RewardModel(nn.Module):
             self.tokenizer.save_pretrained(beside)
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, beside / _HEAD)
             (beside / _SETTINGS).write_text(json.dumps(settings, indent=2))
+            if summary is not None:
+                (beside / _SUMMARY).write_text(json.dumps(summary, indent=2))
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "RewardModel":
@@ -153,6 +155,13 @@ class RewardModel(nn.Module):
         """Prompt, response and end; what is too long loses the start of the prompt, never the end of the response."""
         answer = self.tokenizer(response, add_special_tokens=False)["input_ids"]
         return [*encode_prompt(self.tokenizer, prompt), *answer, self.tokenizer.eos_token_id][-self.max_length :]
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a reward model's training; empty if the model was saved without one."""
+    path = folder / _SUMMARY
+    summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return summary
 
 
 def _kind_of(config: Any) -> Kind:

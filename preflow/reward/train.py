@@ -34,7 +34,7 @@ def train_reward_model(
         prompts: File of prompt rows; references of validation prompts set the zero point.
         base_model: Reference of an encoder or a causal language model.
         encoder: Reference of the sentence encoder of the similarity baseline.
-        output: Folder of the reward model to write.
+        output: Folder of the reward model to write, with what is returned, but for curve and matrix, in summary.json.
         config: Settings.
 
     Returns:
@@ -54,14 +54,15 @@ def train_reward_model(
     model = RewardModel(base_model, max_length=config.max_length)
     _fit(model, train, config)
     _calibrate(model, read_rows(prompts, Prompt, allow_empty=True), validation)
-    model.save(output)
-    return {
+    summary = {
         "train_pairs": len(train),
         "validation_pairs": len(validation),
         "zero_point": model.zero_point,
         "scale": model.scale,
         **judge_pairs(model, validation, encoder, config.seed),
     }
+    model.save(output, {name: value for name, value in summary.items() if name not in ("roc", "confusion")})
+    return summary
 
 
 def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from preflow.errors import PreflowError
-from preflow.reward.model import RewardModel
+from preflow.reward.model import RewardModel, read_summary
 from preflow.rows import Message, PromptText
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -45,6 +45,7 @@ def test_scores_survive_saving(model: RewardModel, tmp_path: Path) -> None:
     model.likeness.data.fill_(3.0)
     model.save(tmp_path / "saved")
     loaded = RewardModel.load(tmp_path / "saved")
+    assert read_summary(tmp_path / "saved") == {}
     assert (loaded.kind, loaded.max_length, loaded.zero_point, loaded.scale) == (model.kind, 100, 0.25, 1.75)
     close(loaded.score(PROMPTS, RESPONSES), model.score(PROMPTS, RESPONSES))
 

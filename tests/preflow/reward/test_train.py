@@ -1,5 +1,6 @@
 """A reward model learns what is preferred, and gets its zero point from reference answers."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from preflow.errors import PreflowError
 from preflow.identity import split_of
 from preflow.reward.config import RewardModelConfig, check
-from preflow.reward.model import RewardModel
+from preflow.reward.model import RewardModel, read_summary
 from preflow.reward.train import _batches, _fit, pair_loss, train_reward_model
 from preflow.rows import Preference, Prompt, write_rows
 from tests.tiny import questions
@@ -132,12 +133,20 @@ def test_pairs_of_no_weight_teach_nothing(train: Callable[..., Any], make_pairs:
     assert train(pairs, questions(5), train_steps=40, learning_rate=2e-3)["accuracy"] > 0.9
 
 
-def test_the_summary_has_what_the_report_needs(train: Callable[..., Any], make_pairs: Pairs) -> None:
-    summary = train([*make_pairs(8, "train"), *make_pairs(6, "validation")], questions(5))
+def test_the_summary_has_what_the_report_needs_and_lies_in_the_folder(
+    train: Callable[..., Any], make_pairs: Pairs, tmp_path: Path
+) -> None:
+    pairs = [*make_pairs(8, "train"), *make_pairs(6, "validation")]
+    summary = train(pairs, questions(5))
+    assert train(pairs, questions(5)) == summary, "a retry replaces the folder"
     assert set(summary) == {
         "accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity", "train_pairs",
         "validation_pairs", "zero_point", "scale", "roc", "confusion",
     }  # fmt: skip
+    written = json.loads((tmp_path / "reward_model" / "summary.json").read_text())
+    assert written == {name: value for name, value in summary.items() if name not in ("roc", "confusion")}
+    assert read_summary(tmp_path / "reward_model") == written
+    assert all(isinstance(value, int | float) for value in written.values())
 
 
 def test_the_same_seed_gives_the_same_model(train: Callable[..., Any], make_pairs: Pairs) -> None:
