@@ -1,14 +1,15 @@
 """Let a model answer the evaluation prompts, and measure how far a tuned one is from its base."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from preflow.chat import encode_prompt
-from preflow.generation.sampler import Samples, decode, sample
-from preflow.models import device, eos_ids
-from preflow.progress import track
+from preflow.evaluation.config import EvaluationConfig
+from preflow.generation.batches import sample_batches
+from preflow.generation.sampler import Samples, decode
+from preflow.models import device
 from preflow.rows import Prompt
 
 
@@ -20,74 +21,49 @@ class Reply(NamedTuple):
     stopped: bool
 
 
-def answer(
-    label: str,
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[Prompt],
-    *,
-    max_tokens: int,
-    temperature: float,
-    batch_size: int,
-    seed: int,
-) -> list[Reply]:
+def answer(label: str, model: Any, tokenizer: Any, prompts: Sequence[Prompt], config: EvaluationConfig) -> list[Reply]:
     """One answer to each prompt, in order. `label` names the progress bar."""
-    replies: dict[str, Reply] = {}
-    generator = torch.Generator().manual_seed(seed)
-    encoded = {row.prompt_id: encode_prompt(tokenizer, row.prompt) for row in prompts}
-    order = sorted(prompts, key=lambda row: -len(encoded[row.prompt_id]))
-    with track(label, len(order)) as advance:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            samples = _sample(
-                model, tokenizer, [encoded[row.prompt_id] for row in batch], max_tokens, temperature, generator
-            )
-            fields = (decode(samples, tokenizer), samples.lengths.tolist(), samples.stopped.tolist())
-            for row, text, tokens, stopped in zip(batch, *fields, strict=True):
-                replies[row.prompt_id] = Reply(text, tokens, stopped)
-            advance(len(batch))
-    return [replies[row.prompt_id] for row in prompts]
+    replies: dict[int, Reply] = {}
+    for rows, samples, _ in sample_batches(
+        model,
+        tokenizer,
+        prompts,
+        uniforms=_uniforms(config.seed, config.max_tokens),
+        temperature=config.temperature,
+        batch_size=config.batch_size,
+        label=label,
+    ):
+        fields = (decode(samples, tokenizer), samples.lengths.tolist(), samples.stopped.tolist())
+        replies.update(zip(rows, map(Reply, *fields), strict=True))
+    return [replies[row] for row in range(len(prompts))]
 
 
 def kl_per_response(
-    tuned: Any, base: Any, tokenizer: Any, prompts: Sequence[Prompt], *, max_tokens: int, batch_size: int, seed: int
+    tuned: Any, base: Any, tokenizer: Any, prompts: Sequence[Prompt], config: EvaluationConfig
 ) -> list[float]:
     """KL(tuned || base) in nats of one sampled response to each prompt, in the order of `prompts`.
 
-    Responses are sampled from the tuned model at temperature 1. At each of their positions the KL of the two
-    next-token distributions is taken over the whole vocabulary, and summed over the response: the same expectation as
-    summing log-ratios of the sampled tokens, with less variance.
+    Responses of up to the training length are sampled from the tuned model at temperature 1. At each of their positions
+    the KL of the two next-token distributions is taken over the whole vocabulary, and summed over the response: the
+    same expectation as summing log-ratios of the sampled tokens, with less variance.
     """
-    found: dict[str, float] = {}
-    generator = torch.Generator().manual_seed(seed)
-    encoded = {row.prompt_id: encode_prompt(tokenizer, row.prompt) for row in prompts}
-    order = sorted(prompts, key=lambda row: -len(encoded[row.prompt_id]))
-    with track("KL from the base", len(order)) as advance:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            samples = _sample(tuned, tokenizer, [encoded[row.prompt_id] for row in batch], max_tokens, 1.0, generator)
-            for row, value in zip(batch, _kl(tuned, base, samples), strict=True):
-                found[row.prompt_id] = value
-            advance(len(batch))
-    return [found[row.prompt_id] for row in prompts]
-
-
-def _sample(
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[Sequence[int]],
-    max_tokens: int,
-    temperature: float,
-    generator: torch.Generator,
-) -> Samples:
-    return sample(
-        model,
+    found: dict[int, float] = {}
+    for rows, samples, _ in sample_batches(
+        tuned,
+        tokenizer,
         prompts,
-        uniforms=torch.rand(len(prompts), max_tokens, generator=generator),
-        temperature=temperature,
-        eos_ids=eos_ids(model, tokenizer),
-        pad_id=tokenizer.pad_token_id,
-    )
+        uniforms=_uniforms(config.seed, config.target_sequence_length),
+        temperature=1.0,
+        batch_size=config.batch_size,
+        label="KL from the base",
+    ):
+        found.update(zip(rows, _kl(tuned, base, samples), strict=True))
+    return [found[row] for row in range(len(prompts))]
+
+
+def _uniforms(seed: int, steps: int) -> Callable[[list[int]], Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda rows: torch.rand(len(rows), steps, generator=generator)
 
 
 @torch.inference_mode()

@@ -16,6 +16,11 @@ class EvaluationConfig(ModelSettings):
     max_prompts: int = Field(128, ge=0, description="test prompts to answer, in the order of their ids; 0 takes all")
     temperature: float = Field(1.0, ge=0, description="sampling temperature; 0 takes the most likely token")
 
+    @property
+    def max_tokens(self) -> int:
+        """Longest answer that is compared, in tokens: twice the longest of training."""
+        return 2 * self.target_sequence_length
+
 
 def check(arguments: Mapping[str, Any]) -> None:
     """Raises a PreflowError if the arguments of eval-inference do not make valid settings, or a role is wrong."""

@@ -2,20 +2,19 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from preflow import store
-from preflow.chat import encode_prompt
+from preflow.generation.batches import Batch, sample_batches
 from preflow.generation.config import GenerationConfig
 from preflow.generation.packing import pack_linear_layers
-from preflow.generation.sampler import decode, sample
+from preflow.generation.sampler import decode
 from preflow.identity import generation_id
-from preflow.models import eos_ids, load_causal_lm, load_tokenizer, model_digest
-from preflow.progress import track
+from preflow.models import load_causal_lm, load_tokenizer, model_digest
 from preflow.rows import Generation, Prompt, read_rows, write_rows
 from preflow.settings import require
 
@@ -84,12 +83,22 @@ def log_generations(
             tokenizer, policy = load_tokenizer(model), load_causal_lm(model)
             pack_linear_layers(policy)
             started = time.monotonic()
-            with track("answers sampled", len(missing)) as advance:
-                for batch in _by_length(missing, tokenizer, config.batch_size):
-                    answers = _answer(batch, policy, tokenizer, model, digest, sampling)
-                    store.insert_generations(connection, answers)
-                    sampled += sum(answer.completion_tokens for answer in answers)
-                    advance(len(batch))
+            for batch in sample_batches(
+                policy,
+                tokenizer,
+                [job.prompt for job in missing],
+                uniforms=lambda rows: torch.stack(
+                    [uniforms_of(missing[row].generation_id, config.target_sequence_length) for row in rows]
+                ),
+                temperature=config.temperature,
+                batch_size=config.batch_size,
+                label="answers sampled",
+            ):
+                answers = _generations(
+                    batch, missing, tokenizer, model_name=model, model_digest=digest, sampling=sampling
+                )
+                store.insert_generations(connection, answers)
+                sampled += sum(answer.completion_tokens for answer in answers)
         seconds = time.monotonic() - started
         logged = store.select_generations(connection, ids)
     write_rows(output, logged)
@@ -103,50 +112,31 @@ def log_generations(
     }
 
 
-def _by_length(jobs: Sequence[Job], tokenizer: Any, batch_size: int) -> Iterator[list[tuple[Job, list[int]]]]:
-    """Batches of jobs with their encoded prompts, similar lengths together, longest first: memory peaks at once."""
-    encoded = {job.prompt.prompt_id: encode_prompt(tokenizer, job.prompt.prompt) for job in jobs}
-    pairs = sorted(((job, encoded[job.prompt.prompt_id]) for job in jobs), key=lambda pair: -len(pair[1]))
-    for start in range(0, len(pairs), batch_size):
-        yield pairs[start : start + batch_size]
-
-
-def _answer(
-    batch: Sequence[tuple[Job, list[int]]],
-    policy: Any,
-    tokenizer: Any,
-    name: str,
-    digest: str,
-    sampling: dict[str, Any],
-) -> list[Generation]:
-    started = time.monotonic()
-    samples = sample(
-        policy,
-        [ids for _, ids in batch],
-        uniforms=torch.stack([uniforms_of(job.generation_id, sampling["max_new_tokens"]) for job, _ in batch]),
-        temperature=sampling["temperature"],
-        eos_ids=eos_ids(policy, tokenizer),
-        pad_id=tokenizer.pad_token_id,
+def _generations(batch: Batch, jobs: Sequence[Job], tokenizer: Any, **origin: Any) -> list[Generation]:
+    """The rows of a batch; `origin` is what they have in common."""
+    samples = batch.samples
+    columns = (
+        decode(samples, tokenizer),
+        samples.prompt_mask.sum(1).tolist(),
+        samples.lengths.tolist(),
+        samples.stopped.tolist(),
     )
-    share = (time.monotonic() - started) / len(batch)
-    texts = decode(samples, tokenizer)
-    lengths, stopped = samples.lengths.tolist(), samples.stopped.tolist()
     return [
         Generation(
             generation_id=job.generation_id,
             prompt_id=job.prompt.prompt_id,
             prompt=job.prompt.prompt,
             sample=job.sample,
-            response=texts[row],
-            model_name=name,
-            model_digest=digest,
-            prompt_tokens=len(ids),
-            completion_tokens=lengths[row],
-            generation_time=share,
-            finish_reason="stop" if stopped[row] else "length",
-            sampling=sampling,
+            response=response,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=tokens,
+            generation_time=batch.seconds / len(batch.rows),
+            finish_reason="stop" if stopped else "length",
+            **origin,
         )
-        for row, (job, ids) in enumerate(batch)
+        for job, response, prompt_tokens, tokens, stopped in zip(
+            [jobs[row] for row in batch.rows], *columns, strict=True
+        )
     ]
 
 

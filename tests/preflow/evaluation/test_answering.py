@@ -9,6 +9,7 @@ import torch
 
 from preflow.chat import encode_prompt
 from preflow.evaluation.answering import Reply, answer, kl_per_response
+from preflow.evaluation.config import EvaluationConfig
 from preflow.generation.sampler import sample
 from preflow.models import load_causal_lm, load_tokenizer
 from preflow.rows import Prompt
@@ -45,8 +46,8 @@ def prompts() -> list[Prompt]:
 
 
 def answers(model: Any, tokenizer: Any, prompts: Sequence[Prompt], **given: Any) -> list[Reply]:
-    settings: dict[str, Any] = {"max_tokens": TOKENS, "temperature": 0.0, "batch_size": 4, "seed": 0}
-    return answer("answers", model, tokenizer, prompts, **{**settings, **given})
+    settings: dict[str, Any] = {"target_sequence_length": TOKENS // 2, "temperature": 0.0, "batch_size": 4}
+    return answer("answers", model, tokenizer, prompts, EvaluationConfig(**{**settings, **given}))
 
 
 @torch.no_grad()
@@ -78,7 +79,8 @@ def test_a_seed_decides_what_is_sampled(base: Any, tokenizer: Any, prompts: list
 def test_the_divergence_is_summed_over_vocabulary_and_positions(
     base: Any, tuned: Any, tokenizer: Any, prompts: list[Prompt]
 ) -> None:
-    found = kl_per_response(tuned, base, tokenizer, prompts, max_tokens=TOKENS, batch_size=100, seed=5)
+    config = EvaluationConfig(target_sequence_length=TOKENS, batch_size=100, seed=5)
+    found = kl_per_response(tuned, base, tokenizer, prompts, config)
     encoded = sorted((encode_prompt(tokenizer, row.prompt) for row in prompts), key=lambda ids: -len(ids))
     uniforms = torch.rand(len(prompts), TOKENS, generator=torch.Generator().manual_seed(5))
     samples = sample(tuned, encoded, uniforms=uniforms, temperature=1.0, eos_ids=[tokenizer.eos_token_id], pad_id=0)
@@ -95,5 +97,6 @@ def test_the_divergence_is_summed_over_vocabulary_and_positions(
 
 
 def test_a_model_does_not_diverge_from_itself(base: Any, tokenizer: Any, prompts: list[Prompt]) -> None:
-    found = kl_per_response(base, base, tokenizer, prompts, max_tokens=TOKENS, batch_size=3, seed=0)
+    config = EvaluationConfig(target_sequence_length=TOKENS, batch_size=3)
+    found = kl_per_response(base, base, tokenizer, prompts, config)
     assert found == pytest.approx([0.0] * len(prompts), abs=1e-6)

@@ -28,16 +28,17 @@ PROMPTS, SAMPLES = 6, 2
 _SLOW = """
 import sys, time
 from pathlib import Path
-from preflow.generation import log_generations as module
+from preflow.generation import batches
 from preflow.generation.config import GenerationConfig
+from preflow.generation.log_generations import log_generations
 
-sampled = module.sample
+sampled = batches.sample
 def slow(*arguments, **settings):
     time.sleep(0.1)
     return sampled(*arguments, **settings)
-module.sample = slow
+batches.sample = slow
 prompts, model, url, output = sys.argv[1:]
-module.log_generations(
+log_generations(
     prompts=Path(prompts), model=model, database_url=url, output=Path(output),
     config=GenerationConfig(num_samples=2, temperature=1.0, target_sequence_length=8, batch_size=1),
 )
