@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preflow.evaluation.formats import MISSING
+from preflow.evaluation.formats import MISSING, plain
 
 # Geometry in SVG units; the template's viewBox is WIDTH x HEIGHT.
 WIDTH, HEIGHT = 240, 140
@@ -144,12 +144,12 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
         title=spec.title,
         unit=spec.unit,
         series=series,
-        y_ticks=tuple((_round(up(tick)), _label(tick, digits)) for tick in ticks),
+        y_ticks=tuple((_round(up(tick)), plain(tick, digits)) for tick in ticks),
         x_ticks=_across_ticks(places, across, "√KL {:.1f}" if spec.over_kl else "update {:g}"),
-        lowest=_label(min(main), finer),
-        highest=_label(max(main), finer),
-        first=_label(main[0], finer),
-        last=_label(main[-1], finer),
+        lowest=plain(min(main), finer),
+        highest=plain(max(main), finer),
+        first=plain(main[0], finer),
+        last=plain(main[-1], finer),
     )
 
 
@@ -170,7 +170,7 @@ def _series(
         name=name,
         lines=tuple(" ".join(f"{x},{y}" for x, y in piece) for piece in pieces if len(piece) > 1),
         dots=tuple(points if len(points) <= _MARKED else [*alone, points[-1]]),
-        last=_label(given[-1], digits) if given else MISSING,
+        last=plain(given[-1], digits) if given else MISSING,
     )
 
 
@@ -193,11 +193,6 @@ def _distance(row: Mapping[str, Any]) -> float:
 
 def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _label(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def _round(value: float) -> float:

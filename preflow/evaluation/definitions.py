@@ -1,6 +1,6 @@
 """What every number of a report means, exactly."""
 
-from preflow.evaluation.report_data import JudgeRole, ReportData, name_of
+from preflow.evaluation.report_data import WITHOUT_ENDING, JudgeRole, ReportData, name_of
 
 # What a role means in a few words, beside the judges' groups.
 GLOSSES: dict[JudgeRole, str] = {
@@ -36,7 +36,7 @@ _ROLES: dict[JudgeRole, str] = {
 }
 _MEASURES = {
     "label_score": "Weighted mean of the label metrics, with the run's label weights.",
-    "label_score_without_ended_properly": "The label score with the metric “ended properly” left out, so that "
+    WITHOUT_ENDING: "The label score with the metric “ended properly” left out, so that "
     "learning to stop is not mistaken for learning to answer.",
     "reward_model": "The reward model's score of prompt and answer: 0 is as good as a reference answer, in standard "
     "deviations.",

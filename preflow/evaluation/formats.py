@@ -9,19 +9,19 @@ NARROW_SPACE = "\u202f"
 
 def percent(share: float | None) -> str:
     """A share as a percentage with one decimal: 0.684 is `68.4 %`."""
-    return MISSING if not _given(share) else f"{_plain(100 * share, 1)}{NARROW_SPACE}%"
+    return MISSING if not _given(share) else f"{plain(100 * share, 1)}{NARROW_SPACE}%"
 
 
 def percent_range(low: float | None, high: float | None) -> str:
     """Two shares as a range: `60.2 to 76.2 %`."""
     if not _given(low) or not _given(high):
         return MISSING
-    return f"{_plain(100 * low, 1)} to {_plain(100 * high, 1)}{NARROW_SPACE}%"
+    return f"{plain(100 * low, 1)} to {plain(100 * high, 1)}{NARROW_SPACE}%"
 
 
 def number(value: float | None, digits: int | None = None) -> str:
     """A number with `digits` decimals, or with as many as its size deserves."""
-    return MISSING if not _given(value) else _plain(value, decimals(value) if digits is None else digits)
+    return MISSING if not _given(value) else plain(value, decimals(value) if digits is None else digits)
 
 
 def signed(value: float | None, digits: int | None = None) -> str:
@@ -41,7 +41,8 @@ def decimals(*values: float | None) -> int:
     return 3 if largest < 10 else 2 if largest < 100 else 1
 
 
-def _plain(value: float, digits: int) -> str:
+def plain(value: float, digits: int) -> str:
+    """A finite number with `digits` decimals and a true minus sign; zero has none."""
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from preflow.evaluation.formats import NARROW_SPACE, percent, percent_range
-from preflow.evaluation.report_data import ReportData, name_of, number_in
+from preflow.evaluation.report_data import WITHOUT_ENDING, ReportData, in_sentence, number_in
 from preflow.evaluation.win_rates import WinRate
 
 Verdict = Literal["better", "worse", "unclear"]
-_WITHOUT_ENDING = "label_score_without_ended_properly"
 _LOPSIDED = 0.9
 
 
@@ -47,7 +46,7 @@ def make_headline(data: ReportData) -> Headline:
     prompts = "the one test prompt" if scored == 1 else f"{scored} test prompts"
     ties = ", a tie counting as half a win" if win.ties else ""
     sentence = (
-        f"By {_in_sentence(judge)} it wins {percent(win.win_rate)} of {prompts}{ties} "
+        f"By {in_sentence(judge)} it wins {percent(win.win_rate)} of {prompts}{ties} "
         f"(95{NARROW_SPACE}% interval {percent_range(win.low, win.high)})."
     )
     if verdict == "unclear":
@@ -69,7 +68,7 @@ def _judge_reservations(data: ReportData, judge: str, win: WinRate) -> list[str]
             f"At equal length the win rate is {percent(win.length_controlled)} ({interval}): "
             "the gain may be a change of length alone."
         )
-    without = data.win_rates.get(_WITHOUT_ENDING)
+    without = data.win_rates.get(WITHOUT_ENDING)
     if without is not None and verdict_of(without.low, without.high) != "better":
         found.append(
             f"Without the metric “ended properly” the win rate is {percent(without.win_rate)} "
@@ -84,7 +83,7 @@ def _unscored_cautions(data: ReportData, judge: str, win: WinRate) -> list[str]:
     if unscored <= 0:
         return []
     prompts = f"{unscored} of {len(data.evaluations)} prompts"
-    return [f"On {prompts} {_in_sentence(judge)} of one or both answers is missing; they are left out."]
+    return [f"On {prompts} {in_sentence(judge)} of one or both answers is missing; they are left out."]
 
 
 def _length_cautions(data: ReportData) -> list[str]:
@@ -112,7 +111,7 @@ def _monitor_cautions(data: ReportData) -> list[str]:
             and verdict_of(win.low, win.high) == "worse"
         ):
             found.append(
-                f"The monitor {_in_sentence(judge)} fell: by it the tuned model wins only "
+                f"The monitor {in_sentence(judge)} fell: by it the tuned model wins only "
                 f"{percent(win.win_rate)} ({percent_range(win.low, win.high)})."
             )
     return found
@@ -129,7 +128,7 @@ def _reward_cautions(data: ReportData) -> list[str]:
             continue
         if verdict_of(win.low, win.high) == "better" and verdict_of(headline.low, headline.high) != "better":
             found.append(
-                f"The reward model prefers the tuned model ({percent(win.win_rate)}) where {_in_sentence(judge)} does "
+                f"The reward model prefers the tuned model ({percent(win.win_rate)}) where {in_sentence(judge)} does "
                 "not: training may have exploited the reward model's mistakes."
             )
     low = number_in(data.reward_summary, "accuracy_low")
@@ -141,10 +140,3 @@ def _reward_cautions(data: ReportData) -> list[str]:
         if low is not None and accuracy is not None and low <= accuracy:
             found.append(f"The reward model is not clearly more accurate than {baseline} ({percent(accuracy)}).")
     return found
-
-
-def _in_sentence(judge: str) -> str:
-    """A judge's name inside a sentence: `the label score`, `“fact coverage”`."""
-    name = name_of(judge)
-    name = name[:1].lower() + name[1:]
-    return f"the {name}" if judge.startswith(("label_score", "reward_model")) else f"“{name}”"

@@ -13,7 +13,7 @@ from preflow.evaluation.answers import answer_categories, biggest_changes
 from preflow.evaluation.definitions import GLOSSES, all_definitions
 from preflow.evaluation.formats import number, percent, percent_range, signed, whole
 from preflow.evaluation.headline import make_headline
-from preflow.evaluation.report_data import ReportData, name_of, number_in
+from preflow.evaluation.report_data import ReportData, in_sentence, name_of, number_in
 from preflow.evaluation.tables import judge_rows, score_rows, text_rows
 
 # Control characters have no meaning in HTML, and a null byte ends some readers' text: show them as their pictures
@@ -41,7 +41,7 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     templates.filters.update(
-        number=number, percent=percent, signed=signed, whole=whole, across=across, in_sentence=_in_sentence
+        number=number, percent=percent, signed=signed, whole=whole, across=across, in_sentence=in_sentence
     )
     judges = judge_rows(data)
     most_won, most_lost = biggest_changes(data)
@@ -89,10 +89,6 @@ def _reward_bars(data: ReportData) -> dict[str, Any]:
             ("Zero point", number(number_in(summary, "zero_point"))),
         ],
     }
-
-
-def _in_sentence(name: str) -> str:
-    return name[:1].lower() + name[1:]
 
 
 def _shown(value: Any) -> str:

@@ -9,10 +9,15 @@ from preflow.rows import Evaluation
 
 JudgeRole = Literal["label score", "label metric", "monitor", "reward model"]
 
+# The names of judges that are no metrics.
+LABEL_SCORE, REWARD_MODEL = "label_score", "reward_model"
+WITHOUT_ENDING = "label_score_without_ended_properly"
+
 # Also the order in which judges are shown.
 ROLES: tuple[JudgeRole, ...] = ("label score", "label metric", "monitor", "reward model")
 
 _NAMES = {
+    WITHOUT_ENDING: "Label score without “ended properly”",
     "repetition": "Free of repetition",  # 1 is best, and the bare name would say the opposite
     "response_tokens": "Answer length",
     "eos_rate": "Answers that end by themselves",
@@ -22,7 +27,6 @@ _NAMES = {
     "bleu": "BLEU",
     "kl": "KL from the base model",
 }
-_WITHOUT = "label_score_without_"
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class ReportData:
         title: The name of the run, as it stands above the headline.
         base_model: The model the tuned one was trained from.
         policy_digest: Digest of the tuned policy.
-        target_sequence_length: The most tokens an answer may have.
+        max_tokens: Longest answer in tokens.
         parameters: The run's parameters; values are shown as JSON.
         evaluations: One row per test prompt, with the answers `base` and `tuned`.
         win_rates: By judge. A judge without any scored prompt is absent.
@@ -53,7 +57,7 @@ class ReportData:
     title: str
     base_model: str
     policy_digest: str
-    target_sequence_length: int
+    max_tokens: int
     parameters: Mapping[str, Any]
     evaluations: Sequence[Evaluation]
     win_rates: Mapping[str, WinRate]
@@ -83,9 +87,14 @@ class ReportData:
 
 def name_of(key: str) -> str:
     """A measure's name for readers: `fact_coverage` is `Fact coverage`."""
-    if key.startswith(_WITHOUT):
-        return f"Label score without “{key.removeprefix(_WITHOUT).replace('_', ' ')}”"
     return _NAMES.get(key) or key.replace("_", " ").strip().capitalize()
+
+
+def in_sentence(judge: str) -> str:
+    """A judge's name inside a sentence: `the label score`, `“fact coverage”`."""
+    name = name_of(judge)
+    name = name[:1].lower() + name[1:]
+    return f"the {name}" if judge in (LABEL_SCORE, WITHOUT_ENDING, REWARD_MODEL) else f"“{name}”"
 
 
 def number_in(summary: Mapping[str, Any], key: str) -> float | None:

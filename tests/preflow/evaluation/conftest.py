@@ -67,7 +67,7 @@ def make_data() -> MakeData:
             title="run-1",
             base_model="SmolLM2-135M-Instruct",
             policy_digest="abc123",
-            target_sequence_length=64,
+            max_tokens=64,
             parameters={"kl_coeff": 0.05, "label_weights": {"relevance": 2.0}},
             evaluations=rows,
             win_rates=wins,

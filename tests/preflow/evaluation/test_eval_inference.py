@@ -47,7 +47,7 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
     """Evaluates a policy with tiny everything."""
     model = RewardModel(str(encoder_folder), max_length=64)
     model.head.weight.data.normal_()
-    model.save(tmp_path / "reward_model")
+    model.save(tmp_path / "reward_model", {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8})
     write_rows(tmp_path / "prompts.jsonl", questions(12, split="test", references=True))
     pairs = [
         Preference(
@@ -71,8 +71,7 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
             "label_weights": WEIGHTS,
             "monitors": MONITORS,
             "training_log": tmp_path / "log.jsonl",
-            "reward_summary": {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8},
-            "evaluations_out": tmp_path / "evaluations.jsonl",
+            "evaluations_out": tmp_path / "evaluations",
             "report_out": tmp_path / "report.html",
             "markdown_out": tmp_path / "report.md",
         }
@@ -95,7 +94,7 @@ def test_an_untouched_policy_ties_with_its_base(
         assert rate["win_rate"] == 0.5
         assert rate["length_controlled"] == pytest.approx(0.5)
     assert summary["base"] == summary["tuned"]
-    rows = read_rows(tmp_path / "evaluations.jsonl", Evaluation)
+    rows = read_rows(tmp_path / "evaluations" / "evaluations.jsonl", Evaluation)
     assert [row.answers["base"] for row in rows] == [row.answers["tuned"] for row in rows]
     assert [row.prompt_id for row in rows] == sorted(row.prompt_id for row in rows)
 
@@ -106,16 +105,23 @@ def test_a_changed_policy_is_told_from_its_base(
     summary = judge(save(0.3))
     assert summary["kl"] > 0.1
     assert set(summary) == {
-        "prompts", "win_rate", "win_rate_low", "win_rate_high", "win_rates", "kl", "base", "tuned", "reward_model_test",
+        "prompts", "win_rate", "win_rate_low", "win_rate_high", "win_rates", "kl", "base", "tuned",
+        "reward_model_accuracy", "reward_model_accuracy_low", "reward_model_accuracy_high", "baseline_longer",
+        "baseline_similarity", "reward_model_test",
     }  # fmt: skip
-    json.dumps(summary, allow_nan=False)
+    assert (summary["reward_model_accuracy"], summary["baseline_longer"]) == (0.75, None)
+    written = json.loads((tmp_path / "evaluations" / "summary.json").read_text())
+    assert written == summary
+    for name in ("win_rates", "base", "tuned"):
+        labels = ["label_score", "label_score_without_ended_properly"]
+        assert list(written[name]) == [*labels, *sorted(set(written[name]) - set(labels))]
     leading = summary["win_rates"]["label_score"]
     assert (summary["win_rate"], summary["win_rate_low"], summary["win_rate_high"]) == (
         leading["win_rate"],
         leading["low"],
         leading["high"],
     )
-    rows = read_rows(tmp_path / "evaluations.jsonl", Evaluation)
+    rows = read_rows(tmp_path / "evaluations" / "evaluations.jsonl", Evaluation)
     assert any(row.answers["base"].response != row.answers["tuned"].response for row in rows)
     for row in rows:
         for given in row.answers.values():

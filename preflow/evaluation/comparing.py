@@ -1,0 +1,42 @@
+"""The figures of an evaluation, from its rows alone: win rates by judge, and each model's measures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from preflow.evaluation.text_metrics import bleu, distinct_n, rouge_l, words
+from preflow.evaluation.win_rates import WinRate, win_rate
+from preflow.rows import Evaluation
+
+
+def win_rates(rows: Sequence[Evaluation], seed: int) -> dict[str, WinRate]:
+    """The tuned model's win rate by every judge that scored both answers to some prompt. `seed` is the bootstrap's."""
+    tuned, base = ([row.answers[model] for row in rows] for model in ("tuned", "base"))
+    lengths = [answer.tokens for answer in tuned], [answer.tokens for answer in base]
+    rates = {
+        judge: win_rate(
+            [answer.scores[judge] for answer in tuned], [answer.scores[judge] for answer in base], *lengths, seed=seed
+        )
+        for judge in tuned[0].scores
+    }
+    return {judge: rate for judge, rate in rates.items() if rate is not None}
+
+
+def measures(rows: Sequence[Evaluation], model: str) -> dict[str, float | None]:
+    """One model's measures over all prompts, as `ReportData.base` describes them."""
+    answers = [row.answers[model] for row in rows]
+    texts, references = [answer.response for answer in answers], [row.reference for row in rows]
+    spoken = [words(text) for text in texts]
+    scores = {
+        judge: [value for answer in answers if (value := answer.scores[judge]) is not None]
+        for judge in answers[0].scores
+    }
+    return {
+        "response_tokens": float(np.mean([answer.tokens for answer in answers])),
+        "eos_rate": float(np.mean([answer.finish_reason == "stop" for answer in answers])),
+        "distinct_1": distinct_n(spoken, 1),
+        "distinct_2": distinct_n(spoken, 2),
+        "rouge_l": rouge_l(texts, references),
+        "bleu": bleu(texts, references),
+        **{judge: float(np.mean(values)) if values else None for judge, values in scores.items()},
+    }
