@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.timing import best_seconds
 from preflow.chat import encode_prompt
-from preflow.generation.packing import pack_linear_layers
+from preflow.generation.prepacked_linear import pack_linear_layers
 from preflow.generation.sampler import sample
 from preflow.inputs import read_prompts
 from preflow.models import load_causal_lm, load_tokenizer, preferred_dtype

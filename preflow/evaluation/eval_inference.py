@@ -15,7 +15,7 @@ from preflow.evaluation.judging import Panel
 from preflow.evaluation.markdown import render_markdown
 from preflow.evaluation.report import render_report
 from preflow.evaluation.report_data import ReportData
-from preflow.generation.packing import pack_linear_layers
+from preflow.generation.prepacked_linear import pack_linear_layers
 from preflow.models import load_causal_lm, load_encoder, load_tokenizer, model_digest
 from preflow.reward.accuracy import judge_pairs
 from preflow.reward.model import RewardModel, read_summary

@@ -11,7 +11,7 @@ import torch
 from preflow import store
 from preflow.generation.batches import Batch, sample_batches
 from preflow.generation.config import GenerationConfig
-from preflow.generation.packing import pack_linear_layers
+from preflow.generation.prepacked_linear import pack_linear_layers
 from preflow.generation.sampler import decode
 from preflow.identity import generation_id
 from preflow.models import load_causal_lm, load_tokenizer, model_digest

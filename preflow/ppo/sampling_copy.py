@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from preflow.chat import encode_prompt
-from preflow.generation.packing import PackedLinear, pack_linear_layers
+from preflow.generation.prepacked_linear import PackedLinear, pack_linear_layers
 from preflow.generation.sampler import Samples, decode, sample
 from preflow.models import eos_ids, load_causal_lm
 from preflow.ppo.config import PPOConfig

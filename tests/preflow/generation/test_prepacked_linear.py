@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from preflow.generation.packing import PackedLinear, pack_linear_layers
+from preflow.generation.prepacked_linear import PackedLinear, pack_linear_layers
 from preflow.models import load_causal_lm
 
 
