@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from preflow.ppo.algorithm import RewardStatistics
 from preflow.ppo.policy import Policy
-from preflow.ppo.rewards import RewardStatistics
 from preflow.uris import delete_folder, exists, fetch_folder, is_gcs, read_bytes, upload
 from preflow.writing import written_beside
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import load_sequence_classifier, load_tokenizer, preferred_dtype
+from preflow.ppo.algorithm import replace_nonfinite
 from preflow.ppo.config import PPOConfig, check_reward_weights, classifier_of
-from preflow.ppo.rewards import replace_nonfinite
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed, ScoredText

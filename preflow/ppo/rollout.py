@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preflow.ppo.advantages import gae
-from preflow.ppo.config import PPOConfig
-from preflow.ppo.episodes import Episodes, alone, microbatches
-from preflow.ppo.kl import k1
-from preflow.ppo.masked import whiten
-from preflow.ppo.policy import Policy
-from preflow.ppo.processes import gathered, own_rows
-from preflow.ppo.reward_sources import Answers, Source, parts_of, total_of
-from preflow.ppo.rewards import (
+from preflow.ppo.algorithm import (
     RewardStatistics,
     clipped,
+    gae,
+    k1,
     leave_one_out,
     penalise_missing_eos,
     token_rewards,
+    whiten,
 )
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.episodes import Episodes, alone, microbatches
+from preflow.ppo.policy import Policy
+from preflow.ppo.processes import gathered, own_rows
+from preflow.ppo.reward_sources import Answers, Source, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from preflow.scoring.repetition import distinct_share

@@ -14,11 +14,11 @@ from preflow.errors import PreflowError
 from preflow.identity import digest_json
 from preflow.memory import keep_freed_memory
 from preflow.models import load_encoder, load_tokenizer, model_digest
+from preflow.ppo.algorithm import adapted
 from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
 from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig, classifier_of
 from preflow.ppo.critic import Critic
 from preflow.ppo.event_log import event_log
-from preflow.ppo.kl import adapted
 from preflow.ppo.policy import Policy
 from preflow.ppo.processes import agree, is_first, start
 from preflow.ppo.reward_sources import load_rewards

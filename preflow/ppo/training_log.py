@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from preflow.ppo.algorithm import k3, masked_mean
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.kl import k3
-from preflow.ppo.masked import masked_mean
 from preflow.ppo.rollout import Rollout
 from preflow.ppo.update import UpdateStats
 

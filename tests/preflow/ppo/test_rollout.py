@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from preflow.generation.sampler import decode
-from preflow.ppo.advantages import gae
+from preflow.ppo.algorithm import gae, whiten
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.episodes import microbatches
 from preflow.ppo.lines import lay_out
-from preflow.ppo.masked import whiten
 from preflow.ppo.policy import Policy
 from preflow.ppo.rollout import Rollout
 from preflow.rows import Prompt

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from preflow.ppo.algorithm import policy_loss, value_loss
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.losses import policy_loss, value_loss
 from preflow.ppo.policy import Policy
 from preflow.ppo.rollout import Rollout
 from preflow.ppo.update import UpdateStats, make_optimizers, update
