@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from preflow.errors import PreflowError
-from preflow.feedback.pairs import Comparison, comparisons
+from preflow.feedback.votes import Comparison, comparisons, counted_votes, votes_for
 from preflow.identity import normalise, split_of
 from preflow.rows import (
     Feedback,
@@ -108,24 +108,6 @@ def build_preferences(
     return summary
 
 
-def pair_votes(votes: Sequence[Comparison], key: Key) -> tuple[float, float]:
-    """How many votes the first and the second text of a pair have; a tie is half a vote for each."""
-    first = sum(0.5 if vote.tie else float(normalise(vote.better) == key[1]) for vote in votes)
-    return first, len(votes) - first
-
-
-def counted_votes(votes: Sequence[Comparison]) -> list[Comparison]:
-    """The votes on one pair that count: people's where there are any, and of each labeler the latest.
-
-    Votes of a labeler with the same time all count: rows of an imported file have no time of their own, and their one
-    labeler stands for many.
-    """
-    people = [vote for vote in votes if vote.source != "auto"] or list(votes)
-    latest = {vote.labeler: vote.judged_at for vote in sorted(people, key=lambda vote: vote.judged_at)}
-    counted = [vote for vote in people if vote.judged_at == latest[vote.labeler]]
-    return sorted(counted, key=lambda vote: (vote.feedback_ids, vote.group_id, vote.better, vote.worse))
-
-
 def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float) -> _Sifted:
     answers: dict[str, dict[str, list[ScoredGeneration]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row.generation_id):
@@ -169,7 +151,8 @@ def _voted_pairs(votes: Sequence[Comparison]) -> _Sifted:
     ties: set[Key] = set()
     for key, given in by_pair.items():
         counted = counted_votes(given)
-        first, second = pair_votes(counted, key)
+        first = votes_for(key[1], counted)
+        second = len(counted) - first
         if first == second:
             ties.add(key)
         else:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -103,6 +104,12 @@ class Feedback(Row):
     shown_order: list[int] | None = None
     comment: str | None = None
     created_at: str
+
+    @property
+    def judged_at(self) -> datetime:
+        """`created_at` as a time; without a zone it is UTC. Raises ValueError if it is not an ISO 8601 time."""
+        moment = datetime.fromisoformat(self.created_at)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Preference(Row):

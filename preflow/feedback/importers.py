@@ -7,12 +7,12 @@ data carries columns of its own; of our own rows they are an error.
 from typing import Any, NamedTuple
 
 from preflow.errors import PreflowError
-from preflow.feedback.fields import Record, check_prompt, nonblank, position, prompt_text, required, text, wrong
+from preflow.feedback.fields import Record, nonblank, position, prompt_text, required, text, wrong
 from preflow.feedback.fields import vertex_prompt as prompt_of_vertex
+from preflow.feedback.rules import check_feedback, check_identity
 from preflow.feedback.trl import prompt_and_completions
 from preflow.identity import digest_json, normalise, prompt_id, with_instruction
 from preflow.rows import Feedback, JudgedResponse, Preference, PromptText, parse_row, read_records
-from preflow.store import check_feedback
 
 ACCEPTED_FORMS = (
     "feedback rows (feedback_id, kind, ...), Vertex (input_text or messages, candidate_0, candidate_1, choice), "
@@ -93,20 +93,14 @@ def import_record(record: Record, where: str, number: int) -> list[Feedback]:
 
 def _from_feedback(record: Record, where: str) -> Feedback:
     row = parse_row(Feedback, record, where)
-    _check_identity(row, where)
-    for number, response in enumerate(row.responses):
-        nonblank(response.text, f"responses.{number}.text", where)
-    try:
-        check_feedback(row)
-    except PreflowError as error:
-        raise PreflowError(f"{where}: {error}") from None
+    check_feedback(row, where)
     return row
 
 
 def _from_preference(record: Record, where: str, number: int) -> list[Feedback]:
     """Our own pairs, read back. A pair that automated scores made is no person's word and stays `auto`."""
     row = parse_row(Preference, record, where)
-    _check_identity(row, where)
+    check_identity(row, where)
     texts = [nonblank(row.chosen, "chosen", where), nonblank(row.rejected, "rejected", where)]
     source = "auto" if row.source == "label" else row.source
     return [one.model_copy(update={"source": source}) for one in _pairwise(row.prompt, texts, 0, number)]
@@ -189,12 +183,6 @@ def _feedback(kind: Any, prompt: PromptText, responses: list[JudgedResponse], va
         source="human",
         created_at=_NO_TIME,
     )
-
-
-def _check_identity(row: Feedback | Preference, where: str) -> None:
-    check_prompt(row.prompt, "prompt", where)
-    if row.prompt_id != prompt_id(row.prompt):
-        raise wrong(where, "prompt_id", f"is not the id of this prompt, which is {prompt_id(row.prompt)}")
 
 
 def _instructed(row: Feedback, instruction: str) -> Feedback:

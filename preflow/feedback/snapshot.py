@@ -1,4 +1,4 @@
-"""What people said so far, frozen at a watermark."""
+"""The feedback of the store, frozen at a watermark."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,19 +8,19 @@ from preflow import store
 from preflow.rows import write_rows
 
 
-def snapshot_feedback(*, database_url: str, feedback_watermark: str, output: Path) -> dict[str, Any]:
+def feedback_snapshot(*, database_url: str, feedback_watermark: str, output: Path) -> dict[str, Any]:
     """Writes the feedback strictly below a watermark.
 
     Args:
         database_url: DSN of the store.
-        feedback_watermark: Transaction horizon, as `store.feedback_watermark` gives it.
-        output: File of feedback rows to write; empty where nobody said anything.
+        feedback_watermark: Transaction horizon, as returned by `store.feedback_watermark`.
+        output: File of feedback rows to write; empty if there is no feedback.
 
     Returns:
-        The number of rows, in all and by kind.
+        Number of rows, in total and by kind.
 
     Raises:
-        PreflowError: The database cannot be reached or the watermark is not one of its own.
+        PreflowError: The database cannot be reached, or the watermark is not from this database.
     """
     with store.connect(database_url) as connection:
         rows = store.read_feedback(connection, feedback_watermark)

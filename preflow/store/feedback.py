@@ -6,9 +6,8 @@ twice reads the same rows, however transactions overlap. A transaction that stay
 holds the watermark back: later rows wait, none is lost.
 """
 
-import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from preflow.errors import PreflowError
@@ -23,45 +22,10 @@ _FIELDS = _COLUMNS.split(", ")
 _INSERT = f"INSERT INTO feedback ({_COLUMNS}) VALUES %s ON CONFLICT (feedback_id) DO NOTHING RETURNING feedback_id"
 _SELECT = f'SELECT {_COLUMNS} FROM feedback WHERE xid < %s::xid8 ORDER BY xid, feedback_id COLLATE "C"'
 _SELECT_BY_ID = f"SELECT {_COLUMNS} FROM feedback WHERE feedback_id = ANY(%s)"
-_SINGLE_RESPONSE = ("thumbs", "rating", "correction")
-
-
-def check_feedback(row: Feedback) -> None:
-    """Checks that a row makes sense for its kind.
-
-    thumbs (one response): -1 or 1. rating (one response): a finite number. correction (one response): a text that is
-    not blank. pairwise (two responses): 0, 1, or null for a tie. ranking (two or more): every index once, best first.
-    `shown_order`, where given, holds every index once. `created_at` is an ISO 8601 time; without a zone it is UTC.
-
-    Raises:
-        PreflowError: It does not; the message names the row and what was expected.
-    """
-    count, value = len(row.responses), row.value
-    if not row.feedback_id.strip() or not row.labeler.strip():
-        raise _wrong(row, "feedback_id and labeler must not be blank")
-    if row.kind in _SINGLE_RESPONSE and count != 1:
-        raise _wrong(row, f"a {row.kind} judges one response, got {count}")
-    if row.kind == "pairwise" and count != 2:
-        raise _wrong(row, f"a pairwise comparison has two responses, got {count}")
-    if row.kind == "ranking" and count < 2:
-        raise _wrong(row, f"a ranking has two or more responses, got {count}")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits, expected = {
-        "thumbs": (number and value in (-1, 1), "-1 or 1"),
-        "rating": (number and math.isfinite(value), "a finite number"),  # type: ignore[arg-type]
-        "correction": (isinstance(value, str) and bool(value.strip()), "the corrected text"),
-        "pairwise": (value is None or (isinstance(value, int) and value in (0, 1)), "0, 1, or null for a tie"),
-        "ranking": (_is_order(value, count), f"the indices 0 to {count - 1}, each once, best first"),
-    }[row.kind]
-    if not fits:
-        raise _wrong(row, f"the value of a {row.kind} is {expected}, got {value!r}")
-    if row.shown_order is not None and not _is_order(row.shown_order, count):
-        raise _wrong(row, f"shown_order holds the indices 0 to {count - 1}, each once, got {row.shown_order}")
-    _time(row)
 
 
 def append_feedback(connection: Connection, rows: Sequence[Feedback]) -> int:
-    """Appends feedback, in one transaction.
+    """Appends feedback that keeps the rules (`feedback.rules.check_feedback`), in one transaction.
 
     A row whose id is there with the same body is left out, so a call can be repeated. `created_at` is no part of the
     body: who sends the same words again, later, says the same. The first time stands.
@@ -70,11 +34,8 @@ def append_feedback(connection: Connection, rows: Sequence[Feedback]) -> int:
         How many rows were new.
 
     Raises:
-        PreflowError: A row does not make sense (`check_feedback`), or its id is taken by another body. Nothing is
-            written then.
+        PreflowError: The id of a row is taken by another body. Nothing is written then.
     """
-    for row in rows:
-        check_feedback(row)
     # In the order of their ids: two processes that append the same rows then wait for each other, and never deadlock.
     ordered = sorted(rows, key=lambda row: row.feedback_id)
     with connection, connection.cursor() as cursor:
@@ -162,7 +123,7 @@ def _as_columns(row: Feedback) -> tuple[Any, ...]:
     shown_order = None if row.shown_order is None else jsonb(row.shown_order)
     return (
         row.feedback_id, row.kind, row.prompt_id, jsonb(row.prompt), jsonb(responses), jsonb(row.value), row.labeler,
-        row.source, row.guideline_version, shown_order, row.comment, _time(row),
+        row.source, row.guideline_version, shown_order, row.comment, row.judged_at,
     )  # fmt: skip
 
 
@@ -170,18 +131,6 @@ def _from_columns(record: tuple[Any, ...]) -> Feedback:
     fields = dict(zip(_FIELDS, record, strict=True))
     fields["created_at"] = fields["created_at"].astimezone(UTC).isoformat().replace("+00:00", "Z")
     return Feedback(**fields)
-
-
-def _is_order(value: Any, count: int) -> bool:
-    return isinstance(value, list) and sorted(value) == list(range(count))
-
-
-def _time(row: Feedback) -> datetime:
-    try:
-        moment = datetime.fromisoformat(row.created_at)
-    except ValueError:
-        raise _wrong(row, f"created_at is an ISO 8601 time, got {row.created_at!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _wrong(row: Feedback, what: str) -> PreflowError:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from preflow.errors import PreflowError
-from preflow.feedback import read_preferences
+from preflow.feedback.importers import read_preferences
 from preflow.identity import prompt_id, split_of
 from preflow.preferences import build_preferences
 from preflow.rows import Feedback, JudgedResponse, Preference, Prompt, ScoredGeneration, read_rows, write_rows

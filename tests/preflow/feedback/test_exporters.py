@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from preflow.feedback import import_record, to_ranking, to_trl, to_vertex
-from preflow.feedback.exporters import TrlForm
+from preflow.feedback.exporters import TrlForm, to_ranking, to_trl, to_vertex
+from preflow.feedback.importers import import_record
 from preflow.identity import normalise, prompt_id, split_of
 from preflow.rows import Feedback, JudgedResponse, Message, Preference, PromptText
 

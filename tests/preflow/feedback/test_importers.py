@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from preflow.errors import PreflowError
-from preflow.feedback import import_record, read_preferences
-from preflow.identity import prompt_id
-from preflow.inputs import read_prompts
-from preflow.rows import Feedback
+from preflow.feedback.importers import import_record, read_preferences
+from preflow.identity import prompt_id, split_of
+from preflow.rows import Feedback, read_records
 
 PREFERENCES = Path(__file__).parents[2] / "data" / "preferences.jsonl"
 

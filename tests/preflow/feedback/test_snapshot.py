@@ -1,4 +1,4 @@
-"""The snapshot holds what was said below the watermark, and nothing later."""
+"""The snapshot holds the feedback below the watermark, and nothing later."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from preflow import store
 from preflow.errors import PreflowError
-from preflow.feedback import snapshot_feedback
+from preflow.feedback.snapshot import feedback_snapshot
 from preflow.rows import Feedback, JudgedResponse, read_rows
 
 
@@ -17,23 +17,23 @@ def thumbs(name: str) -> Feedback:
     )  # fmt: skip
 
 
-def test_a_snapshot_stays_what_it_was_when_more_is_said(database_url: str, tmp_path: Path) -> None:
+def test_a_snapshot_does_not_change_when_feedback_arrives(database_url: str, tmp_path: Path) -> None:
     with store.connect(database_url) as connection:
         store.append_feedback(connection, [thumbs("f1"), thumbs("f2")])
         watermark = store.feedback_watermark(connection)
         store.append_feedback(connection, [thumbs("f3")])
-    summary = snapshot_feedback(database_url=database_url, feedback_watermark=watermark, output=tmp_path / "f")
+    summary = feedback_snapshot(database_url=database_url, feedback_watermark=watermark, output=tmp_path / "f")
     assert summary == {"rows": 2, "by_kind": {"thumbs": 2}}
     assert read_rows(tmp_path / "f", Feedback) == [thumbs("f1"), thumbs("f2")]
 
 
 def test_an_empty_snapshot_is_an_empty_file(database_url: str, tmp_path: Path) -> None:
-    summary = snapshot_feedback(database_url=database_url, feedback_watermark="0", output=tmp_path / "f")
+    summary = feedback_snapshot(database_url=database_url, feedback_watermark="0", output=tmp_path / "f")
     assert summary == {"rows": 0, "by_kind": {}}
     assert (tmp_path / "f").read_text() == ""
 
 
 def test_a_watermark_that_was_never_taken_is_refused(database_url: str, tmp_path: Path) -> None:
     with pytest.raises(PreflowError, match="watermark"):
-        snapshot_feedback(database_url=database_url, feedback_watermark="", output=tmp_path / "f")
+        feedback_snapshot(database_url=database_url, feedback_watermark="", output=tmp_path / "f")
     assert not (tmp_path / "f").exists()

@@ -1,9 +1,9 @@
-"""Judgements of any kind as comparisons of two answers to the same prompt."""
+"""Judgements of any kind as comparisons of two answers to the same prompt, and the votes that they add up to."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import combinations
 from typing import TypeAlias
 
@@ -16,20 +16,20 @@ _Rated: TypeAlias = tuple[float, Feedback]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One labeler's word on two answers.
+    """One labeler's judgement of two answers.
 
     Attributes:
-        prompt_id: The id of their prompt.
+        prompt_id: Id of the prompt that both answer.
         prompt: The prompt.
-        better: The better answer, or either of them at a tie.
-        worse: The other one.
-        tie: Whether they are equally good.
-        weight: 1, or 1/C(K,2) for a pair out of a ranking of K, so that a ranking weighs what one comparison does.
-        group_id: The same for pairs out of one ranking, or out of one labeler's ratings of a prompt.
-        labeler: Who says so.
-        source: What kind of labeler.
-        feedback_ids: The judgements it comes from.
-        judged_at: When the last of them was given.
+        better: The better answer; in a tie, either of the two.
+        worse: The other answer.
+        tie: Whether both are equally good.
+        weight: 1, or 1/C(K,2) for a pair from a ranking of K answers, so that a ranking weighs as much as one pair.
+        group_id: Shared by the pairs of one ranking, and by the pairs of one labeler's ratings of a prompt.
+        labeler: The labeler.
+        source: The kind of labeler.
+        feedback_ids: Ids of the feedback rows that it comes from.
+        judged_at: Time of the latest of those rows.
     """
 
     prompt_id: str
@@ -46,18 +46,35 @@ class Comparison:
 
 
 def comparisons(rows: Iterable[Feedback]) -> list[Comparison]:
-    """All comparisons that feedback holds; their order does not depend on the order of the rows.
+    """All comparisons in feedback rows; their order does not depend on the order of the rows.
 
-    pairwise: one, a null value is a tie. ranking of K: C(K,2). correction: the corrected text is better than the
-    original. thumbs and rating: one labeler's words on answers to one prompt, up against down and ratings at least 1
-    apart; of two words on the same answer the later counts. Scales differ between people, so words of different
-    labelers are never compared.
+    pairwise: one comparison, a tie if the value is null. ranking of K answers: C(K,2). correction: the corrected text
+    is better than the original. thumbs and rating: one labeler's judgements of answers to one prompt are compared, up
+    with down and ratings that differ by 1 or more; if the labeler judged an answer twice, the later judgement counts.
+    Scales differ between people, so judgements of different labelers are never compared.
     """
     rows = sorted(rows, key=lambda row: row.feedback_id)
     found = [one for row in rows for one in _of_row(row)]
-    for given in _single_answers(rows).values():
-        found += _across(given)
+    for rated in _single_answers(rows).values():
+        found += _across(rated)
     return found
+
+
+def counted_votes(votes: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of one pair that count: those of people if there are any, and each labeler's latest.
+
+    If a labeler's latest comparisons have the same time, all of them count: rows of an imported file have no time of
+    their own, and their one labeler stands for many.
+    """
+    people = [vote for vote in votes if vote.source != "auto"] or list(votes)
+    latest = {vote.labeler: vote.judged_at for vote in sorted(people, key=lambda vote: vote.judged_at)}
+    counted = [vote for vote in people if vote.judged_at == latest[vote.labeler]]
+    return sorted(counted, key=lambda vote: (vote.feedback_ids, vote.group_id, vote.better, vote.worse))
+
+
+def votes_for(text: str, votes: Sequence[Comparison]) -> float:
+    """The number of votes for one text of a pair, given normalised; a tie is half a vote for each."""
+    return sum(0.5 if vote.tie else float(normalise(vote.better) == text) for vote in votes)
 
 
 def _of_row(row: Feedback) -> Iterator[Comparison]:
@@ -74,18 +91,18 @@ def _of_row(row: Feedback) -> Iterator[Comparison]:
 
 
 def _single_answers(rows: Sequence[Feedback]) -> dict[tuple[str, str, str], list[_Rated]]:
-    """The latest thumbs and ratings by kind, labeler and prompt, one for each answer."""
+    """The thumbs and ratings by kind, labeler and prompt: the latest of each answer."""
     latest: dict[tuple[str, str, str], dict[str, _Rated]] = defaultdict(dict)
-    for row in sorted(rows, key=_moment):
+    for row in sorted(rows, key=lambda row: row.judged_at):
         if row.kind in ("thumbs", "rating") and isinstance(row.value, int | float):
             answers = latest[row.kind, row.labeler, row.prompt_id]
             answers[normalise(row.responses[0].text)] = (float(row.value), row)
     return {key: list(answers.values()) for key, answers in sorted(latest.items())}
 
 
-def _across(given: Sequence[_Rated]) -> Iterator[Comparison]:
-    """Pairs of one labeler's words on one prompt. Thumbs that differ are 2 apart, so one rule serves both."""
-    for left, right in combinations(given, 2):
+def _across(rated: Sequence[_Rated]) -> Iterator[Comparison]:
+    """Pairs of one labeler's judgements of one prompt. Thumbs that differ are 2 apart, so one rule serves both."""
+    for left, right in combinations(rated, 2):
         (high, better), (low, worse) = (left, right) if left[0] >= right[0] else (right, left)
         if high - low >= _SMALLEST_RATING_GAP:
             group = digest_json([better.kind, better.labeler, better.prompt_id])
@@ -113,10 +130,5 @@ def _comparison(
         labeler=first.labeler,
         source=first.source,
         feedback_ids=tuple(sorted(row.feedback_id for row in rows)),
-        judged_at=max(_moment(row) for row in rows),
+        judged_at=max(row.judged_at for row in rows),
     )
-
-
-def _moment(row: Feedback) -> datetime:
-    moment = datetime.fromisoformat(row.created_at)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

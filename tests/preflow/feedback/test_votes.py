@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preflow.feedback import Comparison, comparisons
+from preflow.feedback.votes import Comparison, comparisons
 from preflow.rows import Feedback, JudgedResponse
 
 IDS = count()
