@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from preflow.evaluation.formats import MISSING, NARROW_SPACE, decimals, number, percent, percent_range, signed
 from preflow.evaluation.headline import Verdict, verdict_of
-from preflow.evaluation.intervals import Interval, bootstrap_interval
 from preflow.evaluation.report_data import JudgeRole, ReportData, name_of
 from preflow.evaluation.win_rates import WinRate
+from preflow.intervals import Interval, bootstrap_interval
 from preflow.rows import Answer
 
 _SEED = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from preflow.evaluation.intervals import percentile_interval, resample_counts, unseen_interval
+from preflow.intervals import percentile_interval, resample_counts, unseen_interval
 
 _TIE = 1e-6
 _SLOPE_RIDGE = 0.1

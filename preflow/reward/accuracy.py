@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preflow.chat import last_user_turn
+from preflow.intervals import bootstrap_interval
 from preflow.models import autocast, load_encoder
 from preflow.reward.model import RewardModel
 from preflow.rows import Preference
 from preflow.scoring.registry import remembering
 from preflow.scoring.words import words
-
-_RESAMPLES = 1000
 
 
 def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, seed: int) -> dict[str, Any]:
@@ -32,11 +31,11 @@ def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, s
         model.score(prompts, [pair.chosen for pair in pairs]) - model.score(prompts, [pair.rejected for pair in pairs])
     ).numpy()
     right = _wins(margins)
-    low, high = _interval(right, [pair.prompt_id for pair in pairs], seed)
+    interval = bootstrap_interval(right.tolist(), seed, groups=[pair.prompt_id for pair in pairs])
     return {
         "accuracy": float(right.mean()),
-        "accuracy_low": low,
-        "accuracy_high": high,
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
         "baseline_longer": float(
             _wins(np.array([len(words(pair.chosen)) - len(words(pair.rejected)) for pair in pairs])).mean()
         ),
@@ -61,15 +60,6 @@ def _likeness_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.f
     prompts, chosen, rejected = (embed(part) for part in texts)
     margins: NDArray[np.float32] = (prompts * (chosen - rejected)).sum(1)
     return margins
-
-
-def _interval(right: NDArray[np.float64], prompt_ids: Sequence[str], seed: int) -> tuple[float, float]:
-    _, groups = np.unique(prompt_ids, return_inverse=True)
-    sums, counts = np.bincount(groups, right), np.bincount(groups)
-    drawn = np.random.default_rng(seed).integers(0, len(counts), (_RESAMPLES, len(counts)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _classification(margins: NDArray[Any], seed: int) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""95 % intervals: the percentile bootstrap of a mean, and Wilson's interval of a share."""
+"""95 % intervals by the percentile bootstrap."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TAIL = 0.025
-_Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
 class Interval(NamedTuple):
@@ -34,33 +32,19 @@ def percentile_interval(estimates: NDArray[np.float64]) -> Interval:
     return Interval(float(low), float(high))
 
 
-def bootstrap_interval(values: Sequence[float], seed: int, *, resamples: int = 1000) -> Interval | None:
-    """Percentile bootstrap interval of the mean of `values`; None when there are none.
+def bootstrap_interval(values: Sequence[float], seed: int, *, groups: Sequence[str] = ()) -> Interval:
+    """Percentile bootstrap interval of the mean of `values`, of which there is at least one.
 
-    The values are what is drawn again, so they must be independent: one value per prompt, not per token.
+    Args:
+        values: Numbers to take the mean of.
+        seed: Seed of the bootstrap.
+        groups: The group of each value, such as its prompt, if values depend on each other: whole groups are then drawn
+            again. By default each value is a group of its own.
     """
-    if not values:
-        return None
-    counts = resample_counts(len(values), seed=seed, resamples=resamples)
-    return percentile_interval(counts @ np.asarray(values, dtype=np.float64) / len(values))
-
-
-def accuracy_interval(correct: int, total: int) -> Interval | None:
-    """Wilson's score interval of the share `correct / total` (Wilson 1927); None when `total` is 0.
-
-    Unlike the bootstrap it keeps a width when everything was right or everything was wrong.
-
-    Raises:
-        ValueError: `correct` is not between 0 and `total`.
-    """
-    if not 0 <= correct <= total:
-        raise ValueError(f"correct must be between 0 and total, got {correct} of {total}")
-    if total == 0:
-        return None
-    share, spread = correct / total, _Z**2 / total
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    places = np.unique(groups, return_inverse=True)[1] if groups else np.arange(len(values))
+    sums, sizes = np.bincount(places, values), np.bincount(places)
+    counts = resample_counts(len(sums), seed=seed)
+    return percentile_interval(counts @ sums / (counts @ sizes))
 
 
 def unseen_interval(outcome: float, total: int) -> Interval:
