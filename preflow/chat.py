@@ -23,8 +23,10 @@ def encode_prompt(tokenizer: Any, prompt: PromptText) -> list[int]:
 
 
 def last_user_turn(prompt: PromptText) -> str:
-    """The text of a prompt's last user turn: what an answer is compared with."""
-    return next(message["content"] for message in reversed(as_messages(prompt)) if message["role"] == "user")
+    """The text of a prompt's last user turn, or of its last turn if no turn is the user's; '' if there is no turn."""
+    turns = as_messages(prompt)
+    asked = [turn for turn in turns if turn["role"] == "user"] or turns
+    return asked[-1]["content"] if asked else ""
 
 
 def check_length(tokenizer: Any, prompt: PromptText, limit: int, where: str) -> int:

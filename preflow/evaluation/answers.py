@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from preflow.chat import last_user_turn
 from preflow.evaluation.formats import number
 from preflow.evaluation.report_data import ReportData, name_of
 from preflow.evaluation.win_rates import outcome
@@ -95,8 +96,7 @@ def _category(name: str, examples: Sequence[Example]) -> Category:
 
 def _example(data: ReportData, row: Evaluation, *, open_: bool) -> Example:
     turns = tuple(as_messages(row.prompt))
-    asked = [turn["content"] for turn in turns if turn["role"] == "user"] or [turn["content"] for turn in turns]
-    summary = " ".join(asked[-1].split()) if asked else ""
+    summary = " ".join(last_user_turn(row.prompt).split())
     base, tuned = (_headline_score(data, row.answers.get(model)) for model in ("base", "tuned"))
     result = outcome(tuned, base)
     sides: list[Side] = []

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preflow.evaluation.text_metrics import bleu, distinct_n, rouge_l, words
+from preflow.evaluation.text_metrics import bleu, rouge_l
 from preflow.evaluation.win_rates import WinRate, win_rate
 from preflow.rows import Evaluation
+from preflow.scoring.words import distinct_n, words
 
 
 def win_rates(rows: Sequence[Evaluation], seed: int) -> dict[str, WinRate]:

@@ -1,30 +1,8 @@
-"""Measures of answer texts as a whole: variety (distinct-n) and closeness to references (ROUGE-L, BLEU)."""
+"""How close answers are to their references: ROUGE-L and BLEU."""
 
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-_WORD = re.compile(r"\w+")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case: runs of letters, digits and underscores, of any script."""
-    return _WORD.findall(text.lower())
-
-
-def distinct_n(texts: Sequence[Sequence[Hashable]], n: int) -> float | None:
-    """Different n-grams divided by all n-grams, over all texts together (Li et al. 2016, arXiv:1510.03055).
-
-    Falls as texts get longer, so compare it only between models that answered the same prompts, and mind the lengths.
-
-    Args:
-        texts: One list of words or token ids per text.
-        n: The length of an n-gram.
-
-    Returns:
-        A share in (0, 1], or None when no text has `n` words.
-    """
-    grams = [tuple(text[start : start + n]) for text in texts for start in range(len(text) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else None
+from preflow.scoring.words import words
 
 
 def rouge_l(responses: Sequence[str], references: Sequence[str | None]) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from preflow.scoring.metric import Embed, Metric, Score, ScoredText
-from preflow.scoring.words import ngrams, words
+from preflow.scoring.words import distinct_n, words
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
@@ -12,9 +12,9 @@ def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
 
 
 def distinct_share(response: str) -> float:
-    """Distinct three-word runs over all three-word runs, in (0, 1]."""
-    runs = ngrams(words(response), 3)
-    return len(set(runs)) / len(runs) if runs else 1.0
+    """Distinct three-word runs over all three-word runs, in (0, 1]; 1 if there are none."""
+    share = distinct_n([words(response)], 3)
+    return 1.0 if share is None else share
 
 
 METRIC = Metric("repetition", 1, "share of three-word runs that are said only once (1: no repetition)", score)

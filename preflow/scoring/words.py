@@ -1,14 +1,16 @@
-"""Words, sentences and n-grams, as the metrics count them."""
+"""Words, sentences and n-grams, as every metric and report counts them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+ItemT = TypeVar("ItemT", bound=Hashable)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case, without punctuation."""
+    """The words of a text of any script, in lower case and without punctuation; "don't" is one word."""
     return _WORD.findall(text.lower())
 
 
@@ -17,6 +19,22 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in _SENTENCE_END.split(text) if len(words(part)) >= 2]
 
 
-def ngrams(items: Sequence[str], n: int) -> list[tuple[str, ...]]:
+def ngrams(items: Sequence[ItemT], n: int) -> list[tuple[ItemT, ...]]:
     """All runs of `n` items, in order; none when there are fewer items."""
     return [tuple(items[start : start + n]) for start in range(len(items) - n + 1)]
+
+
+def distinct_n(texts: Sequence[Sequence[Hashable]], n: int) -> float | None:
+    """Different n-grams divided by all n-grams, over all texts together (Li et al. 2016, arXiv:1510.03055).
+
+    Falls as texts get longer, so compare it only between models that answered the same prompts, and mind the lengths.
+
+    Args:
+        texts: One list of words or token ids per text.
+        n: The length of an n-gram.
+
+    Returns:
+        A share in (0, 1], or None when no text has `n` words.
+    """
+    grams = [gram for text in texts for gram in ngrams(text, n)]
+    return len(set(grams)) / len(grams) if grams else None

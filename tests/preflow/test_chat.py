@@ -44,6 +44,8 @@ def test_the_last_user_turn_is_what_an_answer_answers() -> None:
     assert last_user_turn("Hi") == "Hi"
     later = [*TURNS, Message(role="assistant", content="My"), Message(role="user", content="Why?")]
     assert last_user_turn(later) == "Why?"
+    assert last_user_turn([Message(role="system", content="Rhyme.")]) == "Rhyme."
+    assert last_user_turn([]) == ""
 
 
 def test_a_prompt_is_measured_with_its_template() -> None:

@@ -14,7 +14,7 @@ from preflow.scoring.metric import Embed, ScoredText
 from preflow.scoring.registry import METRICS
 from preflow.scoring.relevance import copied_share
 from preflow.scoring.repetition import distinct_share
-from preflow.scoring.words import ngrams, sentences, words
+from preflow.scoring.words import distinct_n, ngrams, sentences, words
 
 
 def score(metric: str, embed: Embed, response: str, **fields: Any) -> tuple[float | None, str | None]:
@@ -27,6 +27,7 @@ def score(metric: str, embed: Embed, response: str, **fields: Any) -> tuple[floa
     ("text", "expected"),
     [
         ("Don't stop, it’s Grüße-Zeit 42!", ["don't", "stop", "it’s", "grüße", "zeit", "42"]),
+        ("The Cat's 2 Straße, привет!", ["the", "cat's", "2", "straße", "привет"]),
         ("...", []),
         ("", []),
     ],
@@ -43,6 +44,20 @@ def test_sentences_end_at_marks_and_lines_and_have_two_words() -> None:
 def test_ngrams_are_all_runs_in_order() -> None:
     assert ngrams(["a", "b", "c", "d"], 3) == [("a", "b", "c"), ("b", "c", "d")]
     assert ngrams(["a", "b"], 3) == []
+
+
+def test_distinct_n_counts_over_all_texts_together() -> None:
+    texts = [["a", "b", "a"], ["a", "b"]]
+    assert distinct_n(texts, 1) == 2 / 5  # a, b of five words
+    assert distinct_n(texts, 2) == 2 / 3  # ab, ba of ab, ba, ab
+
+
+def test_distinct_n_takes_token_ids() -> None:
+    assert distinct_n([[1, 2, 3]], 2) == 1.0
+
+
+def test_distinct_n_without_any_n_gram_is_none() -> None:
+    assert distinct_n([["a"], []], 2) is None
 
 
 @pytest.mark.parametrize(
