@@ -1,8 +1,8 @@
-"""The policy that learns, its critic, and the reference that it is held near."""
+"""The policy that learns, its critic, and the reference that it is kept near."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,21 +11,68 @@ from torch.func import functional_call
 from preflow.errors import PreflowError
 from preflow.models import device, preferred_dtype
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.critic import Critic
-from preflow.ppo.episodes import Episodes, alone, place
-from preflow.ppo.lines import before_responses, can_share_lines, lay_out, rounded_weights, shared_lines
+from preflow.ppo.prefix_packing import (
+    Episodes,
+    assign_packs,
+    before_responses,
+    pack_tokens,
+    rounded_weights,
+    run_transformer,
+    scatter,
+    supports_packing,
+    unpacked,
+)
 from preflow.ppo.token_logprobs import token_logprobs, token_logprobs_and_entropy
 from preflow.ppo.trained_weights import base_of, frozen_layers, load_reference, load_trained
 from preflow.ppo.trunk import Trunk
+from preflow.reward.model import RewardModel
+
+
+class Critic(nn.Module):
+    """A critic with its own weights: a reward model's backbone with its head (arXiv:2403.17031, detail 12)."""
+
+    def __init__(self, reward_model: Path, tokenizer: Any, *, returns_are_scores: bool = True) -> None:
+        """Starts from a reward model, its zero point and scale included.
+
+        Args:
+            reward_model: Folder of a reward model on a causal language model.
+            tokenizer: Tokenizer of the policy; the critic reads the same tokens.
+            returns_are_scores: Whether returns are the reward model's scores, which its head predicts. If not, the head
+                is set to 0.
+
+        Raises:
+            PreflowError: The reward model is an encoder or has another tokenizer.
+        """
+        super().__init__()
+        model = RewardModel.load(reward_model)
+        if model.kind != "causal" or model.tokenizer.get_vocab() != tokenizer.get_vocab():
+            why = "is an encoder" if model.kind != "causal" else "has another tokenizer than the policy"
+            raise PreflowError(f"`critic`: 'separate' starts from the reward model, which {why}; set it to shared")
+        self.backbone = model.backbone
+        self.head = model.head
+        with torch.no_grad():  # its raw rewards become scores
+            self.head.bias.sub_(model.zero_point).div_(model.scale)
+            self.head.weight.div_(model.scale)
+            if not returns_are_scores:
+                self.head.bias.zero_()
+                self.head.weight.zero_()
+        self.to(device())
+
+    def forward(self, episodes: Episodes) -> Tensor:
+        """`[B, T]` float32 values before each token, 0 outside the response mask."""
+        packs = pack_tokens(episodes)
+        states = run_transformer(self.backbone, packs, input_ids=episodes.ids.flatten()[packs.tokens])
+        before = before_responses(states, packs, episodes)
+        return scatter(self.head(before.float()).squeeze(1).float(), episodes.response_mask)
 
 
 class Outputs(NamedTuple):
-    """What the policy says of sampled tokens, each `[B, T]` float32 and 0 outside the response mask.
+    """Results for the sampled tokens, each `[B, T]` float32 and 0 outside the response mask.
 
     Attributes:
-        logprobs: Of the sampled tokens.
+        logprobs: Log-probabilities of the sampled tokens.
         values: Expected return before each token.
-        entropy: Of the distribution over the next token; only when asked for.
+        entropy: Entropy of the distribution over the next token, if requested.
     """
 
     logprobs: Tensor
@@ -34,16 +81,16 @@ class Outputs(NamedTuple):
 
 
 class Policy(nn.Module):
-    """A causal language model of which some weights are trained, and a critic: a model, or a head that starts at 0.
+    """A causal language model with some weights trained, and a critic: a model, or a value head that starts at 0.
 
-    With adapters the reference is the same model with the adapters off; otherwise it is a frozen copy.
+    With adapters, the reference is the same model with its adapters off; otherwise it is a frozen copy.
     """
 
     def __init__(self, reference: str, config: PPOConfig, critic: Critic | None = None) -> None:
-        """Loads the model and gets the weights that `config` names ready for training.
+        """Loads the model and prepares the weights that `config` names for training.
 
         Raises:
-            PreflowError: The model is not one that PPO can handle.
+            PreflowError: PPO cannot handle the model.
         """
         super().__init__()
         self.temperature = config.temperature
@@ -62,12 +109,19 @@ class Policy(nn.Module):
         self._check_head(reference)
         inner = getattr(base, base.base_model_prefix)
         read = [inner] if critic is None else [inner, critic.backbone]
-        self._shares_lines = config.samples_per_prompt > 1 and all(can_share_lines(one) for one in read)
+        self._shares_prompts = config.samples_per_prompt > 1 and all(supports_packing(one) for one in read)
+
+    @property
+    def code_path(self) -> str:
+        """What the trials at the start found possible, in plain words for the log."""
+        layers = base_of(self.model).config.num_hidden_layers
+        shared = "prompts shared" if self._shares_prompts else "prompts not shared"
+        return f"{shared}, {self.trunk.frozen_layers} of {layers} layers cached"
 
     def forward(self, episodes: Episodes, *, entropy: bool = False) -> Outputs:
-        """Log-probabilities, values and, if asked, entropies of the response tokens.
+        """Log-probabilities, values and, if requested, entropies of the response tokens.
 
-        Only the positions that predict a response token go through the language-model head.
+        Only positions that predict a response token go through the language-model head.
         """
         mask, hidden = episodes.response_mask, self._before_responses(episodes, self.trunk)
         head, tokens = base_of(self.model).get_output_embeddings(), _response_tokens(episodes)
@@ -76,7 +130,7 @@ class Policy(nn.Module):
         else:
             logprobs, spread = token_logprobs(hidden, head, tokens, self.temperature, preferred_dtype()), None
         values = self.critic(episodes) if self.critic is not None else self._head_values(hidden, mask)
-        return Outputs(place(logprobs, mask), values, None if spread is None else place(spread, mask))
+        return Outputs(scatter(logprobs, mask), values, None if spread is None else scatter(spread, mask))
 
     def values(self, episodes: Episodes) -> Tensor:
         """`[B, T]` values alone; only the critic gets a gradient."""
@@ -87,17 +141,17 @@ class Policy(nn.Module):
             hidden = self._before_responses(episodes, self.trunk)
         return self._head_values(hidden, episodes.response_mask)
 
-    def lines(self, episodes: Episodes, tokens: int) -> Tensor:
-        """`[B]` numbers of lines of up to `tokens` tokens, for `Episodes.line`."""
-        return shared_lines(episodes, tokens) if self._shares_lines else episodes.line
+    def assign_packs(self, episodes: Episodes, tokens: int) -> Tensor:
+        """`[B]` pack numbers for `Episodes.pack`, with packs of up to `tokens` tokens."""
+        return assign_packs(episodes, tokens) if self._shares_prompts else episodes.pack
 
     def encode(self, episodes: Episodes) -> Tensor | None:
-        """The states of the layers that are not trained, for `Episodes.hidden`."""
-        return self.trunk.lower(episodes.ids, lay_out(episodes))
+        """`[B, P + T, H]` states after the frozen layers for `Episodes.hidden`; None if they are not cached."""
+        return self.trunk.lower(episodes.ids, pack_tokens(episodes))
 
     @torch.no_grad()
     def reference_logprobs(self, episodes: Episodes) -> Tensor:
-        """`[B, T]` log-probabilities of the model that the run started from."""
+        """`[B, T]` log-probabilities under the model that the run started from."""
         if self.reference is None:
             with self.model.disable_adapter():
                 hidden = self._before_responses(episodes, self.trunk)
@@ -105,10 +159,12 @@ class Policy(nn.Module):
             hidden = self._before_responses(episodes, self.reference_trunk)
         head = (self.reference or base_of(self.model)).get_output_embeddings()
         tokens = _response_tokens(episodes)
-        return place(token_logprobs(hidden, head, tokens, self.temperature, preferred_dtype()), episodes.response_mask)
+        return scatter(
+            token_logprobs(hidden, head, tokens, self.temperature, preferred_dtype()), episodes.response_mask
+        )
 
     def policy_parameters(self) -> Iterator[nn.Parameter]:
-        """The weights of the language model that PPO trains."""
+        """The language model's weights that PPO trains."""
         return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
@@ -116,7 +172,7 @@ class Policy(nn.Module):
         return (self.value_head if self.critic is None else self.critic).parameters()
 
     def save(self, folder: Path) -> None:
-        """Writes safetensors: the adapters with the reference of their base model, or the whole model in float32."""
+        """Writes safetensors: the adapters with their base model's reference, or the whole model in float32."""
         if base_of(self.model) is not self.model:
             self.model.save_pretrained(folder, safe_serialization=True)
             return
@@ -126,24 +182,24 @@ class Policy(nn.Module):
 
     def _before_responses(self, episodes: Episodes, trunk: Trunk) -> Tensor:
         """`[N, H]` last hidden states at the positions that predict a response token."""
-        lines = lay_out(episodes)
-        return before_responses(trunk.upper(episodes.ids, episodes.hidden, lines), lines, episodes)
+        packs = pack_tokens(episodes)
+        return before_responses(trunk.upper(episodes.ids, episodes.hidden, packs), packs, episodes)
 
     def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        return place(self.value_head(hidden.float()).squeeze(1), mask)
+        return scatter(self.value_head(hidden.float()).squeeze(1), mask)
 
     @torch.no_grad()
     def _check_head(self, reference: str) -> None:
-        """Refuses models that cap or scale their logits: what is optimized would not be what is sampled from."""
+        """Raises if the model caps or scales its logits: PPO would optimize another distribution than it samples."""
         base = base_of(self.model)
         ids = torch.arange(8, device=device())[None]
         mask = torch.ones_like(ids, dtype=torch.bool)
-        lines = lay_out(alone(ids, mask[:, :1], mask[:, 1:]))
-        said = functional_call(base, rounded_weights(base), (), {"input_ids": ids, "use_cache": False}).logits.float()
+        packs = pack_tokens(unpacked(ids, mask[:, :1], mask[:, 1:]))
+        given = functional_call(base, rounded_weights(base), (), {"input_ids": ids, "use_cache": False}).logits.float()
         head = base.get_output_embeddings().weight.to(preferred_dtype())
-        linear = (self.trunk.upper(ids, None, lines).flatten(0, 1)[lines.where] @ head.T).float()
-        said, linear = said[:, :-1], linear[:, :-1]  # nobody reads the last token
-        if (said - linear).abs().max() > 0.05 * said.abs().max():
+        linear = (self.trunk.upper(ids, None, packs).flatten(0, 1)[packs.slots] @ head.T).float()
+        given, linear = given[:, :-1], linear[:, :-1]  # the last token is not read
+        if (given - linear).abs().max() > 0.05 * given.abs().max():
             raise PreflowError(
                 f"{reference}: it caps or scales its logits, which PPO cannot handle; give another model"
             )

@@ -19,8 +19,8 @@ from preflow.ppo.algorithm import (
     whiten,
 )
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.episodes import Episodes, alone, microbatches
 from preflow.ppo.policy import Policy
+from preflow.ppo.prefix_packing import Episodes, microbatches, unpacked
 from preflow.ppo.processes import gathered, own_rows
 from preflow.ppo.reward_sources import Answers, Source, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -117,7 +117,7 @@ def collect(
 
     started = time.monotonic()
     episodes = _encoded(
-        alone(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_tokens
+        unpacked(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_tokens
     )
     evaluated = _evaluate(episodes, policy, config.microbatch_tokens)
     seconds["evaluation"] = time.monotonic() - started
@@ -170,7 +170,7 @@ def _widened(tensor: Tensor, width: int) -> Tensor:
 @torch.no_grad()
 def _encoded(episodes: Episodes, policy: Policy, tokens: int) -> Episodes:
     """The episodes in lines, with the states of the layers that are not trained, where the policy keeps such states."""
-    episodes = episodes._replace(line=policy.lines(episodes, tokens))
+    episodes = episodes._replace(pack=policy.assign_packs(episodes, tokens))
     hidden = None
     for rows in _microbatches(episodes, tokens):
         states = policy.encode(episodes.select(rows))

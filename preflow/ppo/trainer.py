@@ -17,14 +17,12 @@ from preflow.models import load_encoder, load_tokenizer, model_digest
 from preflow.ppo.algorithm import adapted
 from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
 from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig, classifier_of
-from preflow.ppo.critic import Critic
-from preflow.ppo.event_log import event_log
-from preflow.ppo.policy import Policy
+from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.processes import agree, is_first, start
 from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy
-from preflow.ppo.training_log import LengthsAndScores, log_row
+from preflow.ppo.training_log import LengthsAndScores, event_log, log_row
 from preflow.ppo.update import UpdateStats, make_optimizers, update
 from preflow.ppo.validation import Validation, falling_monitors, load_validation, means
 from preflow.progress import track

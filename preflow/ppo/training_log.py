@@ -1,5 +1,7 @@
-"""The row that the training log gets for each update."""
+"""The row that the training log gets for each update, and the log as TensorBoard shows it."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +13,11 @@ from preflow.ppo.rollout import Rollout
 from preflow.ppo.update import UpdateStats
 
 _LENGTH_BINS = 4
+Row = Mapping[str, Any]
 
 
 class LengthsAndScores(NamedTuple):
-    """How long answers were, in tokens, and what they scored, one of each an episode."""
+    """Lengths of answers in tokens and their scores, one of each per episode."""
 
     lengths: list[float]
     scores: list[float]
@@ -30,16 +33,16 @@ def log_row(
     first: LengthsAndScores,
     seconds: float,
 ) -> dict[str, Any]:
-    """What is worth watching of an update, in numbers.
+    """Metrics of an update.
 
     Args:
-        number: Which update of the run, from 1.
-        rollout: Its episodes.
-        stats: What became of them.
+        number: Number of the update, from 1.
+        rollout: Episodes of the update.
+        stats: Statistics of its optimizer steps.
         config: Settings.
-        kl_coeff: Of this update.
-        first: The episodes of the first update, which the model sampled as it was.
-        seconds: Since the run began.
+        kl_coeff: KL coefficient of this update.
+        first: Episodes of the first update, sampled before any training.
+        seconds: Time since the run began.
     """
     mask = rollout.mask
     lengths = mask.sum(1).float()
@@ -75,7 +78,7 @@ def log_row(
 
 
 def correlation(first: Tensor, second: Tensor) -> float:
-    """Pearson's correlation of two `[B]` tensors, 0 where one of them does not vary."""
+    """Pearson's correlation of two `[B]` tensors, 0 if one of them is constant."""
     both = torch.stack([first.float(), second.float()])
     both = both - both.mean(1, keepdim=True)
     spread = both.norm(dim=1).prod()
@@ -83,20 +86,17 @@ def correlation(first: Tensor, second: Tensor) -> float:
 
 
 def length_binned_gain(now: LengthsAndScores, before: LengthsAndScores) -> float:
-    """How much higher scores are than before among answers of like length (arXiv:2310.03716, section 3).
+    """Gain in scores over `before` among answers of similar length (arXiv:2310.03716, section 3).
 
-    Lengths are cut into bins at the quartiles of `before`. The gain of a bin is the difference of mean scores; bins
-    weigh by their answers now, and those that were empty before are left out. A gain that is there overall but not
-    within bins is a gain in length.
+    Lengths are binned at the quartiles of `before`. The gain of a bin is the difference of mean scores. Bins are
+    weighted by their answers now, and those that were empty before are left out. An overall gain that vanishes within
+    bins is a gain in length.
     """
     edges = torch.tensor(before.lengths, dtype=torch.float32).quantile(torch.linspace(0, 1, _LENGTH_BINS + 1)[1:-1])
     bins_now, bins_before = (
         torch.bucketize(torch.tensor(one.lengths, dtype=torch.float32), edges) for one in (now, before)
     )
-    scores_now, scores_before = (
-        torch.tensor(now.scores, dtype=torch.float32),
-        torch.tensor(before.scores, dtype=torch.float32),
-    )
+    scores_now, scores_before = (torch.tensor(one.scores, dtype=torch.float32) for one in (now, before))
     total, count = 0.0, 0
     for number in range(_LENGTH_BINS):
         here, then = scores_now[bins_now == number], scores_before[bins_before == number]
@@ -104,3 +104,30 @@ def length_binned_gain(now: LengthsAndScores, before: LengthsAndScores) -> float
             total += len(here) * float(here.mean() - then.mean())
             count += len(here)
     return total / count if count else 0.0
+
+
+@contextmanager
+def event_log(folder: str, done: Sequence[Row]) -> Iterator[Callable[[Row], None]]:
+    """Yields a function that writes a row as TensorBoard scalars by update; it does nothing if `folder` is ''.
+
+    Args:
+        folder: Local path or gs:// URI of the TensorBoard logs.
+        done: Rows of a resumed run. They are written again, as the folder may be another one, and TensorBoard hides
+            what the killed run wrote to this one.
+    """
+    if not folder:
+        yield lambda row: None
+        return
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(folder, purge_step=1) as writer:
+
+        def write(row: Row) -> None:
+            for name, value in row.items():
+                if name != "update":
+                    writer.add_scalar(f"ppo/{name}", value, row["update"])
+            writer.flush()
+
+        for row in done:
+            write(row)
+        yield write

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from preflow.ppo.algorithm import policy_loss, value_loss
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.episodes import microbatches
 from preflow.ppo.policy import Policy
+from preflow.ppo.prefix_packing import microbatches
 from preflow.ppo.processes import sum_gradients, summed
 from preflow.ppo.rollout import Rollout
 

@@ -13,9 +13,8 @@ from preflow.identity import prompt_id
 from preflow.models import load_tokenizer
 from preflow.ppo.algorithm import RewardStatistics
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.critic import Critic
-from preflow.ppo.episodes import Episodes
-from preflow.ppo.policy import Policy
+from preflow.ppo.policy import Critic, Policy
+from preflow.ppo.prefix_packing import Episodes
 from preflow.ppo.reward_sources import Source, _by_reward_model
 from preflow.ppo.rollout import Rollout, collect
 from preflow.ppo.sampling_copy import SamplingCopy

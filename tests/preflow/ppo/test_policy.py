@@ -1,4 +1,4 @@
-"""What the policy says of sampled tokens, against plain forwards of whole models."""
+"""Results for sampled tokens, against plain forwards of whole models, and the separate critic."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,17 @@ from typing import Any
 import pytest
 import torch
 
+from preflow.chat import encode_prompt
+from preflow.errors import PreflowError
 from preflow.models import load_causal_lm
-from preflow.ppo.episodes import alone
-from preflow.ppo.policy import Policy
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.policy import Critic, Policy
+from preflow.ppo.prefix_packing import unpacked
 from preflow.ppo.rollout import Rollout
 from preflow.ppo.trunk import Trunk
+from preflow.ppo.update import make_optimizers, update
+from preflow.reward.model import RewardModel
+from preflow.rows import Prompt
 from tests.tiny import save_policy
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -112,7 +118,7 @@ def test_states_kept_of_lower_layers_change_neither_numbers_nor_gradients(
     assert kept.hidden.shape == (*kept.ids.shape, 32)
     kept = kept.select(torch.arange(8))
     assert kept.hidden is not None
-    plain = alone(kept.ids, kept.prompt_mask, kept.response_mask)
+    plain = unpacked(kept.ids, kept.prompt_mask, kept.response_mask)
     gradients = []
     for episodes in (kept, plain):
         policy.zero_grad()
@@ -162,3 +168,80 @@ def test_a_saved_policy_names_its_base(
     episodes = roll(policy).episodes
     with torch.no_grad():
         torch.testing.assert_close(loaded(episodes.ids).logits, policy.model(episodes.ids).logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture
+def reward_folder(policy_folder: Path, tmp_path: Path) -> Path:
+    """A reward model on the policy's base model, with a zero point and a scale."""
+    model = RewardModel(str(policy_folder), max_length=200)
+    model.head.weight.data.normal_(generator=torch.Generator().manual_seed(3))
+    model.zero_point, model.scale = 0.7, 2.5
+    model.save(tmp_path / "reward")
+    return tmp_path / "reward"
+
+
+def test_a_critics_value_after_a_whole_answer_is_the_score(
+    reward_folder: Path, tokenizer: Any, prompts: list[Prompt]
+) -> None:
+    answers = ["It is good.", "no"]
+    rows = [
+        (encode_prompt(tokenizer, row.prompt), [*tokenizer(text)["input_ids"], tokenizer.eos_token_id, 5])
+        for row, text in zip(prompts, answers, strict=False)
+    ]
+    widths = [max(map(len, part)) for part in zip(*rows, strict=True)]
+    ids = torch.tensor(
+        [[0] * (widths[0] - len(first)) + first + then + [0] * (widths[1] - len(then)) for first, then in rows]
+    )
+    prompt_mask = torch.tensor([[place >= widths[0] - len(first) for place in range(widths[0])] for first, _ in rows])
+    response_mask = torch.tensor([[place < len(then) for place in range(widths[1])] for _, then in rows])
+    with torch.no_grad():
+        values = Critic(reward_folder, tokenizer)(unpacked(ids, prompt_mask, response_mask))
+    scores = RewardModel.load(reward_folder).score([row.prompt for row in prompts[:2]], answers)
+    for row, (_, then) in enumerate(rows):
+        assert float(values[row, len(then) - 1]) == pytest.approx(float(scores[row]), abs=1e-4)
+        assert not values[row, len(then) :].any()
+
+
+def test_where_returns_are_no_scores_a_critics_head_starts_at_zero(reward_folder: Path, tokenizer: Any) -> None:
+    critic = Critic(reward_folder, tokenizer, returns_are_scores=False)
+    assert not critic.head.weight.any() and not critic.head.bias.any()
+    assert critic.head.weight.requires_grad
+
+
+def test_a_critic_from_an_encoder_is_refused(encoder_folder: Path, tokenizer: Any, tmp_path: Path) -> None:
+    RewardModel(str(encoder_folder), max_length=64).save(tmp_path / "encoder")
+    with pytest.raises(PreflowError, match="`critic`: 'separate' .* is an encoder; set it to shared"):
+        Critic(tmp_path / "encoder", tokenizer)
+
+
+def test_a_critic_with_another_tokenizer_is_refused(reward_folder: Path, tokenizer: Any) -> None:
+    tokenizer.add_tokens(["<|new|>"])
+    with pytest.raises(PreflowError, match="`critic`: .* has another tokenizer than the policy"):
+        Critic(reward_folder, tokenizer)
+
+
+def test_a_separate_critics_updates_leave_the_policy_as_it_is(
+    make_policy: Callable[..., Policy],
+    roll: Callable[..., Rollout],
+    reward_folder: Path,
+    tokenizer: Any,
+    config: PPOConfig,
+) -> None:
+    policy = make_policy(critic=Critic(reward_folder, tokenizer))
+    rollout = roll(policy)
+    rollout.advantages.zero_()
+    optimizers = make_optimizers(policy, config)
+    assert len(optimizers) == 2
+    before = {name: value.detach().clone() for name, value in policy.named_parameters()}
+    update(policy, optimizers, rollout, config, torch.Generator().manual_seed(0), number=1)
+    changed = {name.partition(".")[0] for name, value in policy.named_parameters() if not before[name].equal(value)}
+    assert changed == {"critic"}
+    with torch.no_grad():
+        now = policy(rollout.episodes)
+    width = now.logprobs.shape[1]
+    torch.testing.assert_close(now.logprobs, rollout.logprobs[:, :width], atol=1e-5, rtol=1e-5)
+    mask = rollout.mask[:, :width]
+    worse, better = (
+        ((values - rollout.returns[:, :width]) ** 2)[mask].mean() for values in (rollout.values[:, :width], now.values)
+    )
+    assert better < worse

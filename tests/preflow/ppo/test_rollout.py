@@ -9,9 +9,8 @@ import torch
 from preflow.generation.sampler import decode
 from preflow.ppo.algorithm import gae, whiten
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.episodes import microbatches
-from preflow.ppo.lines import lay_out
 from preflow.ppo.policy import Policy
+from preflow.ppo.prefix_packing import microbatches, pack_tokens
 from preflow.ppo.rollout import Rollout
 from preflow.rows import Prompt
 from tests.preflow.ppo.settings import replace
@@ -107,7 +106,7 @@ def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy,
     rows = torch.tensor([6, 1, 4, 3, 0])
     parts = microbatches(episodes, rows, tokens)
     for part in parts:
-        assert len(part) == 1 or lay_out(episodes.select(part)).tokens.numel() <= tokens
+        assert len(part) == 1 or pack_tokens(episodes.select(part)).tokens.numel() <= tokens
     assert len(parts) == {1: 5, 4096: 1}.get(tokens, len(parts))
     found = torch.cat(parts)
     assert sorted(found.tolist()) == sorted(rows.tolist())

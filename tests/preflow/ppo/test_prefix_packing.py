@@ -1,6 +1,7 @@
-"""Episodes that share a line are told what they would be told alone."""
+"""Packed episodes have the results of unpacked ones."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preflow.models import load_causal_lm
-from preflow.ppo.critic import Critic
-from preflow.ppo.episodes import Episodes, alone
-from preflow.ppo.lines import can_share_lines, lay_out, shared_lines
-from preflow.ppo.policy import Policy
+from preflow.ppo import prefix_packing
+from preflow.ppo.policy import Critic, Policy
+from preflow.ppo.prefix_packing import Episodes, assign_packs, pack_tokens, supports_packing, unpacked
 from preflow.reward.model import RewardModel
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -27,11 +27,11 @@ def episodes_of(rows: list[tuple[list[int], list[int]]]) -> Episodes:
     ]
     prompt_mask = [[place >= before - len(prompt) for place in range(before)] for prompt, _ in rows]
     response_mask = [[place < len(response) for place in range(after)] for _, response in rows]
-    return alone(torch.tensor(ids), torch.tensor(prompt_mask), torch.tensor(response_mask))
+    return unpacked(torch.tensor(ids), torch.tensor(prompt_mask), torch.tensor(response_mask))
 
 
 def shared(episodes: Episodes, tokens: int = 4096) -> Episodes:
-    return episodes._replace(line=shared_lines(episodes, tokens))
+    return episodes._replace(pack=assign_packs(episodes, tokens))
 
 
 ROWS = [
@@ -42,31 +42,31 @@ ROWS = [
 ]
 
 
-def test_a_line_holds_a_prompt_and_its_responses_which_do_not_see_each_other() -> None:
+def test_a_pack_holds_a_prompt_and_its_responses_which_do_not_see_each_other() -> None:
     episodes = shared(episodes_of([([7, 8], [10, 11, 2]), ([7, 8], [12, 2]), ([9], [13, 14, 2])]))
-    assert episodes.line.tolist() == [0, 0, 1]
-    lines = lay_out(episodes)
-    ids = episodes.ids.flatten()[lines.tokens]  # without the last tokens, behind which nothing stands
+    assert episodes.pack.tolist() == [0, 0, 1]
+    packs = pack_tokens(episodes)
+    ids = episodes.ids.flatten()[packs.tokens]  # without the last tokens, behind which nothing stands
     assert ids.shape == (2, 16), "a few widths only"
     assert ids[:, :5].tolist() == [[7, 8, 10, 11, 12], [9, 13, 14, 7, 7]]
-    assert lines.positions[:, :5].tolist() == [[0, 1, 2, 3, 2], [0, 1, 2, 0, 0]]
-    assert lines.attention.shape == (2, 1, 16, 16)
-    assert lines.attention[0, 0, :5, :5].int().tolist() == [
+    assert packs.positions[:, :5].tolist() == [[0, 1, 2, 3, 2], [0, 1, 2, 0, 0]]
+    assert packs.attention.shape == (2, 1, 16, 16)
+    assert packs.attention[0, 0, :5, :5].int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
         [1, 1, 1, 1, 0],
         [1, 1, 0, 0, 1],
     ]
-    assert lines.where[0, :4].tolist() == [0, 1, 2, 3]
-    assert lines.where[1, :3].tolist() == [0, 1, 4]
-    assert lines.where[2, 1:4].tolist() == [16, 17, 18]
+    assert packs.slots[0, :4].tolist() == [0, 1, 2, 3]
+    assert packs.slots[1, :3].tolist() == [0, 1, 4]
+    assert packs.slots[2, 1:4].tolist() == [16, 17, 18]
 
 
-def test_alone_each_line_has_a_plain_mask() -> None:
-    lines = lay_out(episodes_of(ROWS))
-    assert lines.attention.shape == (4, 16)
-    assert lines.attention.sum(1).tolist() == [7, 6, 6, 8]
+def test_unpacked_episodes_have_a_plain_mask() -> None:
+    packs = pack_tokens(episodes_of(ROWS))
+    assert packs.attention.shape == (4, 16)
+    assert packs.attention.sum(1).tolist() == [7, 6, 6, 8]
 
 
 @given(
@@ -77,28 +77,28 @@ def test_alone_each_line_has_a_plain_mask() -> None:
     ),
     st.integers(1, 20),
 )
-def test_every_token_that_is_read_has_one_place(choices: list[tuple[int, int, list[int]]], most: int) -> None:
+def test_every_token_that_is_read_has_one_slot(choices: list[tuple[int, int, list[int]]], most: int) -> None:
     episodes = shared(episodes_of([([word] * length, response) for word, length, response in choices]), most)
-    lines = lay_out(episodes)
+    packs = pack_tokens(episodes)
     followed = torch.nn.functional.pad(episodes.response_mask[:, 1:], (0, 1))
     mask = torch.cat([episodes.prompt_mask, followed], 1)
-    places = lines.tokens.flatten()[lines.where]
-    assert torch.equal(episodes.ids.flatten()[places][mask], episodes.ids[mask])
-    responses = lines.where[:, episodes.prompt_mask.shape[1] :][followed]
-    assert len(responses.unique()) == len(responses), "no two response tokens stand at one place"
+    slots = packs.tokens.flatten()[packs.slots]
+    assert torch.equal(episodes.ids.flatten()[slots][mask], episodes.ids[mask])
+    responses = packs.slots[:, episodes.prompt_mask.shape[1] :][followed]
+    assert len(responses.unique()) == len(responses), "no two response tokens share a slot"
 
 
-def test_a_line_ends_where_it_would_be_too_long_or_attention_would_cost_more_than_the_prompt() -> None:
-    assert shared(episodes_of([([1] * 4, [2] * 4)] * 4), tokens=10).line.tolist() == [0, 0, 1, 1]
+def test_a_pack_ends_where_it_would_be_too_long_or_attention_would_cost_more_than_the_prompt() -> None:
+    assert shared(episodes_of([([1] * 4, [2] * 4)] * 4), tokens=10).pack.tolist() == [0, 0, 1, 1]
     # Behind 61 tokens a fourth response costs 80^2 - 61^2 - 23^2 = 2150 pairs; the 4 tokens it saves are worth 2048.
-    assert shared(episodes_of([([1] * 4, [2] * 20)] * 5)).line.tolist() == [0, 0, 0, 1, 1]
+    assert shared(episodes_of([([1] * 4, [2] * 20)] * 5)).pack.tolist() == [0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("lora_layers", [0, 1])
 def test_sharing_changes_neither_numbers_nor_gradients(make_policy: MakePolicy, lora_layers: int) -> None:
     policy = make_policy(lora_layers=lora_layers, samples_per_prompt=2)
     apart, together = episodes_of(ROWS), shared(episodes_of(ROWS))
-    assert policy.lines(apart, 4096).tolist() == together.line.tolist() == [0, 0, 1, 0]
+    assert policy.assign_packs(apart, 4096).tolist() == together.pack.tolist() == [0, 0, 1, 0]
     found = []
     for episodes in (apart, together):
         policy.zero_grad()
@@ -113,31 +113,44 @@ def test_sharing_changes_neither_numbers_nor_gradients(make_policy: MakePolicy, 
         torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-3)
 
 
-def test_a_separate_critic_reads_shared_lines(policy_folder: Path, tokenizer: object, tmp_path: Path) -> None:
+def test_a_separate_critic_reads_packs(policy_folder: Path, tokenizer: object, tmp_path: Path) -> None:
     RewardModel(str(policy_folder), max_length=64).save(tmp_path / "reward")
     critic = Critic(tmp_path / "reward", tokenizer)
-    assert can_share_lines(critic.backbone)
+    assert supports_packing(critic.backbone)
     with torch.no_grad():
         torch.testing.assert_close(critic(shared(episodes_of(ROWS))), critic(episodes_of(ROWS)), atol=1e-5, rtol=1e-5)
 
 
 def test_with_one_sample_a_prompt_nothing_is_shared(make_policy: MakePolicy) -> None:
-    assert make_policy(samples_per_prompt=1).lines(episodes_of(ROWS), 4096).tolist() == [0, 1, 2, 3]
+    assert make_policy(samples_per_prompt=1).assign_packs(episodes_of(ROWS), 4096).tolist() == [0, 1, 2, 3]
 
 
 def test_a_model_with_a_sliding_window_keeps_episodes_apart(policy_folder: Path) -> None:
     from transformers import MistralConfig, MistralModel
 
-    assert can_share_lines(load_causal_lm(str(policy_folder)).model)
+    assert supports_packing(load_causal_lm(str(policy_folder)).model)
     config = MistralConfig(
         vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=1, sliding_window=4,
     )  # fmt: skip
-    assert not can_share_lines(MistralModel(config).eval())
+    assert not supports_packing(MistralModel(config).eval())
 
 
 def test_a_model_without_attention_keeps_episodes_apart() -> None:
     from transformers import MambaConfig, MambaModel
 
     config = MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1, state_size=4, initializer_range=0.5)
-    assert not can_share_lines(MambaModel(config).eval())
+    assert not supports_packing(MambaModel(config).eval())
+
+
+@pytest.mark.parametrize(("error", "raised"), [("wrong shape", False), ("CUDA out of memory.", True)])
+def test_out_of_memory_says_nothing_of_a_model(
+    policy_folder: Path, monkeypatch: pytest.MonkeyPatch, error: str, raised: bool
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(error)
+
+    monkeypatch.setattr(prefix_packing, "run_transformer", fail)
+    model = load_causal_lm(str(policy_folder)).model
+    with pytest.raises(RuntimeError, match=error) if raised else nullcontext():
+        assert not supports_packing(model)

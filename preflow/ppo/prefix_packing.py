@@ -1,0 +1,233 @@
+"""Token sequences that PPO evaluates, and prefix packing: a transformer reads a prompt once for all its responses.
+
+A pack is a prompt followed by responses to it. Each response attends to the prompt and to itself, and its positions
+continue the prompt's, so every token has the same result as in a sequence of its own. With several short responses per
+prompt, a third fewer tokens go through the model. The cost is attention over longer sequences, so a pack takes on
+responses only while that is the smaller part.
+"""
+
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size as is_out_of_memory
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from preflow.models import preferred_dtype
+
+_WIDTH_STEP = 16  # few different shapes: every new one costs new kernels and new memory
+_TOKEN_IN_PAIRS = 512  # a token costs a small model as much as attention between this many pairs of tokens
+_TOLERANCE = 0.05
+
+
+class Episodes(NamedTuple):
+    """B token sequences to evaluate: prompts padded on the left, responses on the right.
+
+    Attributes:
+        ids: `[B, P + T]` int64 tokens.
+        prompt_mask: `[B, P]` bool.
+        response_mask: `[B, T]` bool, at least one true per row.
+        pack: `[B]` int64 number of the pack that each episode is in.
+        hidden: `[B, P + T, H]` states after the frozen layers, if the policy caches them.
+    """
+
+    ids: Tensor
+    prompt_mask: Tensor
+    response_mask: Tensor
+    pack: Tensor
+    hidden: Tensor | None = None
+
+    def select(self, rows: Tensor) -> "Episodes":
+        """The episodes in `rows`."""
+        return Episodes(*(None if tensor is None else tensor[rows] for tensor in self))  # type: ignore[arg-type]
+
+    def read_lengths(self) -> tuple[list[int], list[int]]:
+        """B numbers of tokens that a transformer reads of the prompts, and of the responses.
+
+        The last token of a response is not read, as nothing is predicted from it.
+        """
+        return self.prompt_mask.sum(1).tolist(), (self.response_mask.sum(1) - 1).tolist()
+
+
+class Packs(NamedTuple):
+    """R packs of up to L tokens, holding the tokens of B episodes.
+
+    Attributes:
+        tokens: `[R, L]` int64 index of each token among the `B * (P + T)` tokens of the episodes.
+        positions: `[R, L]` int64 positions.
+        attention: `[R, L]` bool, true on tokens, if every pack is one episode; otherwise `[R, 1, L, L]` bool, true
+            where the first token attends to the second.
+        slots: `[B, P + T]` int64 index of each episode token among the `R * L` tokens of the packs, except for the last
+            token of a response, which is not read.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    attention: Tensor
+    slots: Tensor
+
+
+def unpacked(ids: Tensor, prompt_mask: Tensor, response_mask: Tensor) -> Episodes:
+    """Episodes of which each is a pack of its own."""
+    return Episodes(ids, prompt_mask, response_mask, torch.arange(len(ids), device=ids.device))
+
+
+def assign_packs(episodes: Episodes, tokens: int) -> Tensor:
+    """`[B]` int64 pack numbers for `Episodes.pack`: episodes of a prompt share packs of up to `tokens` tokens.
+
+    Compared with a pack of its own, a response of r tokens behind w others saves the p tokens of the prompt, and costs
+    attention between `(w + r)^2 - w^2 - (p + r)^2` more pairs of tokens.
+    """
+    numbers: list[int] = []
+    open_packs: dict[tuple[int, ...], tuple[int, int]] = {}  # by prompt: number and length of its last pack
+    prompt_lengths, lengths = episodes.read_lengths()
+    for ids, prompt, response in zip(episodes.ids.tolist(), prompt_lengths, lengths, strict=True):
+        width = episodes.prompt_mask.shape[1]
+        key = tuple(ids[width - prompt : width])
+        number, length = open_packs.get(key, (-1, 0))
+        pairs = 2 * response * (length - prompt) - prompt**2
+        if number < 0 or length + response > tokens or pairs > prompt * _TOKEN_IN_PAIRS:
+            number, length = 1 + max(numbers, default=-1), prompt
+        open_packs[key] = (number, length + response)
+        numbers.append(number)
+    return torch.tensor(numbers, device=episodes.ids.device)
+
+
+def pack_tokens(episodes: Episodes) -> Packs:
+    """Packs the tokens of episodes as `Episodes.pack` says."""
+    width, total = episodes.prompt_mask.shape[1], episodes.ids.shape[1]
+    prompts, responses = episodes.read_lengths()
+    numbers: dict[int, int] = {}
+    tokens: list[list[int]] = []
+    positions: list[list[int]] = []
+    part: list[list[int]] = []  # 0 for tokens of the prompt, otherwise the number of the response, from 1
+    slots: list[list[tuple[int, int]]] = []
+    for row, (pack, prompt, response) in enumerate(zip(episodes.pack.tolist(), prompts, responses, strict=True)):
+        first = row * total + width  # the response's first token; the prompt ends just before it
+        if pack not in numbers:
+            numbers[pack] = len(numbers)
+            tokens.append(list(range(first - prompt, first)))
+            positions.append(list(range(prompt)))
+            part.append([0] * prompt)
+        number = numbers[pack]
+        start = len(tokens[number])
+        tokens[number] += range(first, first + response)
+        # Rotary embeddings see positions, not slots: every response continues at the prompt's length, wherever in the
+        # pack it starts. Together with `part`, which hides the responses from each other, this makes the result that of
+        # a sequence of its own.
+        positions[number] += range(prompt, prompt + response)
+        part[number] += [row + 1] * response
+        # Back from episodes to packs: pads point at slot 0, whose state is never used; all episodes of a pack point at
+        # the one copy of their prompt, so its gradient is summed over them.
+        inside = chain([0] * (width - prompt), range(prompt), range(start, start + response))
+        slots.append([(number, slot) for slot in inside] + [(number, 0)] * (total - width - response))
+    device = episodes.ids.device
+    length = padded_width(max(map(len, tokens)))
+    pairs = torch.tensor(slots, device=device)
+    return Packs(
+        _padded(tokens, length, 0, device),
+        _padded(positions, length, 0, device),
+        _attention(_padded(part, length, -1, device), shared=len(tokens) < len(slots)),
+        pairs[:, :, 0] * length + pairs[:, :, 1],
+    )
+
+
+def microbatches(episodes: Episodes, rows: Tensor, tokens: int) -> list[Tensor]:
+    """`rows` cut into groups of packs of similar length, each of at most `tokens` tokens with padding, or one pack.
+
+    Episodes of one pack stay together.
+    """
+    members: dict[int, list[int]] = {}
+    for row, pack in zip(rows.tolist(), episodes.pack[rows].tolist(), strict=True):
+        members.setdefault(pack, []).append(row)
+    prompts, responses = episodes.read_lengths()
+    packs = [(prompts[pack[0]] + sum(responses[row] for row in pack), pack) for pack in members.values()]
+    parts: list[list[int]] = []
+    longest, count = 0, 0
+    for length, pack in sorted(packs, key=lambda one: -one[0]):
+        if not parts or (count + 1) * longest > tokens:
+            parts.append([])
+            longest, count = padded_width(length), 0
+        parts[-1] += pack
+        count += 1
+    return [torch.tensor(part, device=rows.device) for part in parts]
+
+
+def padded_width(length: int) -> int:
+    """Width of a tensor for packs of up to `length` tokens."""
+    return -(-length // _WIDTH_STEP) * _WIDTH_STEP
+
+
+def scatter(values: Tensor, mask: Tensor) -> Tensor:
+    """A tensor of the shape of `mask` with `[N]` values where it is true, and 0 elsewhere."""
+    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
+
+
+def run_transformer(model: Any, packs: Packs, **inputs: Tensor) -> Tensor:
+    """`[R, L, H]` last hidden states of a transformer without a head, in `preferred_dtype()`."""
+    settings = {"attention_mask": packs.attention, "position_ids": packs.positions, "use_cache": False}
+    embedding = model.get_input_embeddings()
+    if "input_ids" in inputs and type(embedding) is nn.Embedding:  # rounds the rows looked up, not the whole table
+        inputs = {"inputs_embeds": embedding(inputs["input_ids"]).to(preferred_dtype())}
+    weights = rounded_weights(model, but=embedding.weight if "inputs_embeds" in inputs else None)
+    states: Tensor = functional_call(model, weights, (), {**settings, **inputs}).last_hidden_state
+    return states
+
+
+def rounded_weights(model: Any, but: Tensor | None = None) -> dict[str, Tensor]:
+    """The weights that are not in `preferred_dtype()` (float32 ones, for training), rounded to it, by name.
+
+    With all of them rounded, nothing returns to float32 between two layers, as it would under autocast. `but` is a
+    weight that is not used.
+    """
+    dtype = preferred_dtype()
+    return {
+        name: weight.to(dtype)
+        for name, weight in model.named_parameters()
+        if weight.dtype != dtype and weight is not but
+    }
+
+
+def before_responses(states: Tensor, packs: Packs, episodes: Episodes) -> Tensor:
+    """`[N, H]` of `[R, L, H]` states: those from which response tokens are predicted."""
+    before = packs.slots[:, episodes.prompt_mask.shape[1] - 1 : -1]
+    return states.flatten(0, 1).index_select(0, before[episodes.response_mask])
+
+
+@torch.no_grad()
+def supports_packing(model: Any) -> bool:
+    """Whether a transformer gives packed episodes the same states as unpacked ones.
+
+    It is tried out, as no property of a model tells whether it honours a mask between pairs of tokens.
+    """
+    if getattr(model.config, "sliding_window", None) is not None:
+        return False
+    ids = torch.arange(10, device=model.device).view(2, 5)
+    ids[1, :2] = ids[0, :2]
+    mask = torch.ones(2, 5, dtype=torch.bool, device=model.device)
+    apart = unpacked(ids, mask[:, :2], mask[:, 2:])
+    found = []
+    for episodes in (apart, apart._replace(pack=torch.zeros_like(apart.pack))):
+        packs = pack_tokens(episodes)
+        try:
+            states = run_transformer(model, packs, input_ids=ids.flatten()[packs.tokens])
+        except (ValueError, RuntimeError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
+            return False  # it takes no such mask
+        found.append(states.flatten(0, 1)[packs.slots].float())
+    return bool((found[0] - found[1]).abs().max() <= _TOLERANCE * found[0].abs().max())
+
+
+def _padded(rows: list[list[int]], length: int, fill: int, device: torch.device) -> Tensor:
+    return torch.tensor([row + [fill] * (length - len(row)) for row in rows], device=device)
+
+
+def _attention(part: Tensor, *, shared: bool) -> Tensor:
+    # Unshared, a mask over tokens lets the model build its own causal mask, and use a fused kernel for it.
+    if not shared:
+        return part >= 0
+    # A token attends to tokens of its own part and to the prompt (part 0), as far as they come before it.
+    first, second = part[:, :, None], part[:, None, :]
+    return ((first == second) | (second == 0)).tril()[:, None]
