@@ -50,8 +50,9 @@ def train_reward_model(
     for name, part in (("train", train), ("validation", validation)):
         if not part:
             raise PreflowError(f"{pairs}: no pair of a {name} prompt; log more prompts or lower `min_score_gap`")
-    torch.manual_seed(config.seed)
-    model = RewardModel(base_model, max_length=config.max_length)
+    with torch.random.fork_rng():  # the seed decides the new head, and the caller's random numbers stay as they were
+        torch.manual_seed(config.seed)
+        model = RewardModel(base_model, max_length=config.max_length)
     _fit(model, train, config)
     _calibrate(model, read_rows(prompts, Prompt, allow_empty=True), validation)
     summary = {

@@ -149,9 +149,16 @@ def test_the_summary_has_what_the_report_needs_and_lies_in_the_folder(
     assert all(isinstance(value, int | float) for value in written.values())
 
 
-def test_the_same_seed_gives_the_same_model(train: Callable[..., Any], make_pairs: Pairs) -> None:
+def test_the_same_seed_gives_the_same_model_and_leaves_the_callers_random_numbers_alone(
+    train: Callable[..., Any], make_pairs: Pairs, policy_folder: Path
+) -> None:
     pairs = [*make_pairs(8, "train"), *make_pairs(6, "validation")]
-    assert train(pairs, questions(5), seed=3) == train(pairs, questions(5), seed=3)
+    state = torch.get_rng_state()
+    first = train(pairs, questions(5), seed=3, base_model=str(policy_folder))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(7)
+    assert train(pairs, questions(5), seed=3, base_model=str(policy_folder)) == first
+    assert train(pairs, questions(5), seed=4, base_model=str(policy_folder)) != first
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
