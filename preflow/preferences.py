@@ -1,9 +1,9 @@
-"""Scores and feedback become one set of preference pairs, each with its split."""
+"""Preference pairs from label scores and feedback, each with its split."""
 
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,17 +12,9 @@ from typing import Any, TypeAlias, TypeVar
 from preflow.errors import PreflowError
 from preflow.feedback.votes import Comparison, comparisons, counted_votes, votes_for
 from preflow.identity import normalise, split_of
-from preflow.rows import (
-    Feedback,
-    Preference,
-    PreferenceSource,
-    Prompt,
-    Row,
-    ScoredGeneration,
-    Split,
-    read_rows,
-    write_rows,
-)
+from preflow.rows import Feedback, Preference, PreferenceSource, Prompt, Row, ScoredGeneration, read_rows, write_rows
+from preflow.scoring.words import words
+from preflow.settings import require
 
 Key: TypeAlias = tuple[str, str, str]
 """A prompt id and an unordered pair of normalised texts, the smaller first."""
@@ -33,12 +25,12 @@ RowT = TypeVar("RowT", bound=Row)
 
 @dataclass(frozen=True)
 class _Sifted:
-    """Pairs from one kind of source, with what was left out on the way.
+    """Pairs from one kind of source, and what was left out.
 
     Attributes:
-        pairs: Preferences by key; their split is put in later.
-        dropped: The pairs that carry no preference: ties of people, or label scores too close to each other.
-        identical: Answers or comparisons left out because texts are the same.
+        pairs: Preferences by key.
+        dropped: Keys of pairs without a preference: tied votes, or label scores that are too close.
+        identical: Number of answers or comparisons left out because texts are identical.
     """
 
     pairs: dict[Key, Preference]
@@ -50,30 +42,29 @@ def build_preferences(
     *,
     scored_generations: Path | None,
     feedback: Path | None,
-    preferences: Path | None,
+    given_feedback: Path | None,
     eval_prompts: Path,
     min_score_gap: float,
     output: Path,
 ) -> dict[str, Any]:
-    """Makes preference pairs out of label scores and what people said, and writes them.
+    """Makes preference pairs from label scores and feedback, and writes them.
 
-    Label pairs: any two answers to a prompt whose `reward_score` differs by `min_score_gap` or more; the same text
-    sampled twice is one answer with the mean score. Feedback: comparisons of the same two texts are added up over
-    labelers (`pair_votes`). Where feedback says anything about a pair, a tie too, the label's word is dropped.
+    Label pairs: any two answers to a prompt whose `reward_score` differs by `min_score_gap` or more; a text that was
+    sampled twice is one answer with the mean score. Feedback pairs: the votes on the same two texts are added up over
+    labelers. Feedback on a pair, even a tie, overrules the label scores.
 
-    `weight` is 1 for a label pair, and the mean of what its comparisons weigh for a pair from feedback. `group_id` is
-    the same for pairs that come from one prompt's scores or one ranking, for who wants to weigh groups alike.
+    `weight` is 1 for a label pair, and the mean weight of its comparisons for a feedback pair. `group_id` is shared by
+    the pairs of one prompt's scores or of one ranking, so that groups can be weighted equally.
 
-    The split follows from the prompt: test where it is an evaluation prompt or its own split is test, else its own.
+    The split is test for evaluation prompts, and otherwise the split of the prompt's id.
 
     Args:
         scored_generations: Scored generation rows, if answers were scored.
-        feedback: Feedback rows of the store, if the log was read. A judgement that also stands in `preferences` counts
-            once, as it stands here.
-        preferences: Feedback rows of a preference dataset, if there is one.
-        eval_prompts: Prompt rows that are judged with.
-        min_score_gap: Smallest difference of two label scores that counts.
-        output: File of preference rows to write, in the order of prompt ids and texts.
+        feedback: Feedback rows of the store, if it was read. A row whose id is also in `given_feedback` replaces it.
+        given_feedback: Feedback rows of a preference dataset, if there is one.
+        eval_prompts: Prompt rows of the evaluation.
+        min_score_gap: Smallest difference of two label scores that makes a pair.
+        output: File of preference rows to write, sorted by prompt id and texts.
 
     Returns:
         Counts: `pairs`, `by_source`, `by_split`, `ties_dropped`, `below_gap`, `identical_dropped`, `overruled_labels`;
@@ -81,17 +72,15 @@ def build_preferences(
         different length, or null.
 
     Raises:
-        PreflowError: Bad input, or no pair for training or for validation.
+        PreflowError: An input or `min_score_gap` is invalid, or there is no pair for training or for validation.
     """
-    if not (math.isfinite(min_score_gap) and min_score_gap >= 0):
-        raise PreflowError(f"min_score_gap: must be 0 or more, got {min_score_gap}")
+    check({"min_score_gap": min_score_gap})
     eval_ids = {row.prompt_id for row in read_rows(eval_prompts, Prompt)}
-    labels = _label_pairs(_read(scored_generations, ScoredGeneration), min_score_gap)
-    said = {row.feedback_id: row for row in [*_read(preferences, Feedback), *_read(feedback, Feedback)]}
-    voted = _voted_pairs(comparisons(said.values()))
+    labels = _label_pairs(_read(scored_generations, ScoredGeneration), min_score_gap, eval_ids)
+    judged = {row.feedback_id: row for row in [*_read(given_feedback, Feedback), *_read(feedback, Feedback)]}
+    voted = _voted_pairs(comparisons(judged.values()), eval_ids)
     overruled = labels.pairs.keys() & (voted.pairs.keys() | voted.dropped)
-    kept = [pair for key, pair in labels.pairs.items() if key not in overruled] + list(voted.pairs.values())
-    result = [pair.model_copy(update={"split": _split(pair.prompt_id, eval_ids)}) for pair in kept]
+    result = [pair for key, pair in labels.pairs.items() if key not in overruled] + list(voted.pairs.values())
     result.sort(key=lambda pair: (pair.prompt_id, pair.chosen, pair.rejected))
     summary = {
         "pairs": len(result),
@@ -108,7 +97,17 @@ def build_preferences(
     return summary
 
 
-def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float) -> _Sifted:
+def check(arguments: Mapping[str, Any]) -> None:
+    """Checks the settings of `build_preferences` before anything runs.
+
+    Raises:
+        PreflowError: `min_score_gap` is negative or not finite.
+    """
+    gap = arguments["min_score_gap"]
+    require(math.isfinite(gap) and gap >= 0, "min_score_gap", gap, "must be 0 or more")
+
+
+def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, eval_ids: Collection[str]) -> _Sifted:
     answers: dict[str, dict[str, list[ScoredGeneration]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row.generation_id):
         answers[row.prompt_id][normalise(row.response)].append(row)
@@ -118,17 +117,17 @@ def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float) -> _Sif
         means = {text: math.fsum(row.reward_score for row in same) / len(same) for text, same in texts.items()}
         for left, right in combinations(sorted(texts), 2):
             better, worse = (left, right) if means[left] > means[right] else (right, left)
-            # Scores such as 0.35 and 0.3 are 0.05 apart for a person, and 0.04999999999999999 for the machine.
+            # 0.35 and 0.3 are 0.05 apart on paper, but 0.04999999999999999 apart in floating point.
             gap = round(means[better] - means[worse], 9)
             key = (prompt, left, right)
             if gap < min_score_gap or gap == 0:
                 below.add(key)
             else:
-                pairs[key] = _label_pair(texts[better][0], texts[worse][0], gap)
+                pairs[key] = _label_pair(texts[better][0], texts[worse][0], gap, eval_ids)
     return _Sifted(pairs, below, len(rows) - sum(len(texts) for texts in answers.values()))
 
 
-def _label_pair(better: ScoredGeneration, worse: ScoredGeneration, gap: float) -> Preference:
+def _label_pair(better: ScoredGeneration, worse: ScoredGeneration, gap: float, eval_ids: Collection[str]) -> Preference:
     return Preference(
         prompt=better.prompt,
         chosen=better.response,
@@ -137,11 +136,11 @@ def _label_pair(better: ScoredGeneration, worse: ScoredGeneration, gap: float) -
         source="label",
         score_gap=gap,
         group_id=better.prompt_id,
-        split="train",
+        split=split_of(better.prompt_id, eval_ids),
     )
 
 
-def _voted_pairs(votes: Sequence[Comparison]) -> _Sifted:
+def _voted_pairs(votes: Sequence[Comparison], eval_ids: Collection[str]) -> _Sifted:
     by_pair: dict[Key, list[Comparison]] = defaultdict(list)
     for vote in votes:
         left, right = sorted((normalise(vote.better), normalise(vote.worse)))
@@ -149,20 +148,20 @@ def _voted_pairs(votes: Sequence[Comparison]) -> _Sifted:
             by_pair[vote.prompt_id, left, right].append(vote)
     pairs: dict[Key, Preference] = {}
     ties: set[Key] = set()
-    for key, given in by_pair.items():
-        counted = counted_votes(given)
+    for key, on_pair in by_pair.items():
+        counted = counted_votes(on_pair)
         first = votes_for(key[1], counted)
-        second = len(counted) - first
-        if first == second:
+        if first == len(counted) / 2:
             ties.add(key)
         else:
-            pairs[key] = _voted_pair(counted, key, first, second)
-    return _Sifted(pairs, ties, len(votes) - sum(len(given) for given in by_pair.values()))
+            pairs[key] = _voted_pair(counted, key, first, eval_ids)
+    return _Sifted(pairs, ties, len(votes) - sum(len(on_pair) for on_pair in by_pair.values()))
 
 
-def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, second: float) -> Preference:
+def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, eval_ids: Collection[str]) -> Preference:
+    second = len(votes) - first
     chosen, rejected = (key[1], key[2]) if first > second else (key[2], key[1])
-    # One text may have come in spellings that only outer blanks tell apart: any will do, if it is always the same.
+    # A text may come in several spellings that are equal when normalised: take the same one whatever the order of rows.
     texts = sorted({text for vote in votes for text in (vote.better, vote.worse)}, reverse=True)
     spelled = {normalise(text): text for text in texts}
     return Preference(
@@ -177,16 +176,12 @@ def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, second: flo
         votes_against=min(first, second),
         agreement=max(first, second) / len(votes),
         feedback_ids=sorted({one for vote in votes for one in vote.feedback_ids}),
-        split="train",
+        split=split_of(key[0], eval_ids),
     )
 
 
-def _split(prompt_id: str, eval_ids: set[str]) -> Split:
-    return "test" if prompt_id in eval_ids else split_of(prompt_id)
-
-
 def _longer_chosen_share(pairs: Sequence[Preference]) -> float | None:
-    lengths = [(len(pair.chosen.split()), len(pair.rejected.split())) for pair in pairs]
+    lengths = [(len(words(pair.chosen)), len(words(pair.rejected))) for pair in pairs]
     different = [chosen > rejected for chosen, rejected in lengths if chosen != rejected]
     return sum(different) / len(different) if different else None
 
@@ -195,10 +190,10 @@ def _check_enough(summary: Mapping[str, Any], min_score_gap: float) -> None:
     for split, purpose in (("train", "train on"), ("validation", "validate with")):
         if not summary["by_split"][split]:
             raise PreflowError(
-                f"preferences: no pair to {purpose} (pairs: {summary['pairs']}, in the test split: "
+                f"there is no preference pair to {purpose} (pairs: {summary['pairs']}, in the test split: "
                 f"{summary['by_split']['test']}, ties: {summary['ties_dropped']}, label scores closer than "
-                f"min_score_gap {min_score_gap:g}: {summary['below_gap']}); "
-                "lower min_score_gap, raise num_prompts or num_samples, or give more feedback on other prompts"
+                f"{min_score_gap:g}: {summary['below_gap']}); lower `min_score_gap`, raise `num_prompts` or "
+                "`num_samples`, or add feedback on other prompts"
             )
 
 

@@ -1,4 +1,4 @@
-"""Scores and feedback become pairs: people overrule scores, votes add up, and no prompt stands in two splits."""
+"""Scores and feedback become pairs: people overrule scores, votes add up, and every prompt is in one split."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from preflow.errors import PreflowError
 from preflow.feedback.importers import read_preferences
 from preflow.identity import prompt_id, split_of
-from preflow.preferences import build_preferences
+from preflow.preferences import build_preferences, check
 from preflow.rows import Feedback, JudgedResponse, Preference, Prompt, ScoredGeneration, read_rows, write_rows
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "preferences.jsonl"
@@ -59,7 +59,7 @@ def build_given(folder: Path, given: Sequence[Feedback]) -> dict[str, Any]:
     return build_preferences(
         scored_generations=None,
         feedback=None,
-        preferences=folder / "given",
+        given_feedback=folder / "given",
         eval_prompts=folder / "eval",
         min_score_gap=0.05,
         output=folder / "out",
@@ -84,7 +84,7 @@ def build(tmp_path: Path) -> Build:
         summary = build_preferences(
             scored_generations=tmp_path / "labels",
             feedback=tmp_path / "said",
-            preferences=tmp_path / "given",
+            given_feedback=tmp_path / "given",
             eval_prompts=tmp_path / "eval",
             min_score_gap=gap,
             output=tmp_path / "out",
@@ -205,6 +205,7 @@ def test_the_share_of_longer_choices_leaves_equal_lengths_out(build: Build) -> N
         pairwise("f1", 0, texts=("two words", "one")),
         pairwise("f2", 1, texts=("two more", "uno")),
         pairwise("f3", 0, texts=("two  again", "eins")),
+        pairwise("f4", 0, texts=("don't - stop", "two words")),  # two words each: punctuation does not count
     ]
     assert build(said=said)[0]["longer_chosen_share"] == pytest.approx(2 / 3)
     assert build()[0]["longer_chosen_share"] is None
@@ -213,11 +214,14 @@ def test_the_share_of_longer_choices_leaves_equal_lengths_out(build: Build) -> N
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"given": FILLER[1:]}, r"no pair to train on \(pairs: 1, .* lower min_score_gap, raise num_prompts"),
-        ({"given": FILLER[:1]}, "no pair to validate with"),
-        ({"given": []}, r"no pair to train on \(pairs: 0"),
-        ({"gap": -0.1}, "min_score_gap: must be 0 or more"),
-        ({"gap": float("nan")}, "min_score_gap: must be 0 or more"),
+        (
+            {"given": FILLER[1:]},
+            r"no preference pair to train on \(pairs: 1, .* lower `min_score_gap`, raise `num_prompts`",
+        ),
+        ({"given": FILLER[:1]}, "no preference pair to validate with"),
+        ({"given": []}, r"no preference pair to train on \(pairs: 0"),
+        ({"gap": -0.1}, "^`min_score_gap`: -0.1 given; it must be 0 or more"),
+        ({"gap": float("nan")}, "^`min_score_gap`: nan given; it must be 0 or more"),
     ],
 )
 def test_too_little_to_learn_from_is_an_error_that_says_what_to_change(
@@ -226,6 +230,12 @@ def test_too_little_to_learn_from_is_an_error_that_says_what_to_change(
     with pytest.raises(PreflowError, match=expected):
         build(**given)
     assert not (tmp_path / "out").exists()
+
+
+def test_check_reads_min_score_gap_among_other_arguments() -> None:
+    check({"min_score_gap": 0.0, "num_prompts": 3})
+    with pytest.raises(PreflowError, match="^`min_score_gap`: -1.0 given; it must be 0 or more$"):
+        check({"min_score_gap": -1.0})
 
 
 def test_absent_sources_bring_nothing(tmp_path: Path) -> None:
