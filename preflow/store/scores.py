@@ -20,20 +20,20 @@ _SET_REWARD = """
     RETURNING llm_logs.id
 """
 
-Score = tuple[float | None, str | None]
+StoredScore = tuple[float | None, str | None]
 """A value, or the reason why there is none."""
 
 
 def write_scores(connection: Connection, rows: Sequence[ScoredGeneration]) -> int:
-    """Writes the scores of answers that are in the log, in one transaction; scores of the same scorer are replaced.
+    """Writes the scores of answers in the log, in one transaction; earlier scores of the same scorer are replaced.
 
-    `llm_logs.reward_score` becomes the reward score of the row: of the scorer that wrote last.
+    `llm_logs.reward_score` holds the reward score of the scorer that wrote last.
 
     Returns:
         How many scores were written.
 
     Raises:
-        PreflowError: A score is missing without a reason, is not finite, or is of an answer that is not in the log.
+        PreflowError: A score is missing without a reason or is not finite, or an answer is not in the log.
     """
     last = {row.generation_id: row for row in rows}
     ids = sorted(uuid_array(last))
@@ -53,9 +53,9 @@ def write_scores(connection: Connection, rows: Sequence[ScoredGeneration]) -> in
     return len(written)
 
 
-def select_scores(connection: Connection, ids: Sequence[str], scorer_digest: str) -> dict[str, dict[str, Score]]:
-    """What one scorer has said about these answers: by id, then by metric. Answers without a score do not appear."""
-    found: dict[str, dict[str, Score]] = {}
+def select_scores(connection: Connection, ids: Sequence[str], scorer_digest: str) -> dict[str, dict[str, StoredScore]]:
+    """The scores that one scorer gave these answers, by id, then by metric. Answers without a score are left out."""
+    found: dict[str, dict[str, StoredScore]] = {}
     with connection, connection.cursor() as cursor:
         for part in chunks(uuid_array(ids)):
             cursor.execute(
@@ -68,7 +68,7 @@ def select_scores(connection: Connection, ids: Sequence[str], scorer_digest: str
     return found
 
 
-def _checked(row: ScoredGeneration, metric: str) -> Score:
+def _checked(row: ScoredGeneration, metric: str) -> StoredScore:
     value, reason = row.scores[metric], row.score_reasons.get(metric)
     where = f"generation {row.generation_id}: metric '{metric}'"
     if value is None and not reason:
