@@ -1,7 +1,7 @@
 """The Postgres store: generation log, scores, feedback and runs."""
 
 from preflow.store.connection import connect, database_url
-from preflow.store.feedback import append_feedback, current_watermark, feedback_watermark, read_feedback
+from preflow.store.feedback import append_feedback, feedback_watermark, read_feedback
 from preflow.store.generations import existing_generation_ids, insert_generations, select_generations
 from preflow.store.runs import Run, list_runs, record_run, store_id
 from preflow.store.scores import select_scores, write_scores
@@ -12,7 +12,6 @@ __all__ = [
     "Run",
     "append_feedback",
     "connect",
-    "current_watermark",
     "database_url",
     "existing_generation_ids",
     "feedback_watermark",

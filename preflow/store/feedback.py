@@ -45,12 +45,6 @@ def append_feedback(connection: Connection, rows: Sequence[Feedback]) -> int:
     return len(new)
 
 
-def current_watermark(connection: Connection) -> int:
-    """The transaction horizon: every transaction with a smaller id has committed or rolled back."""
-    with connection, connection.cursor() as cursor:
-        return _horizon(cursor)
-
-
 def feedback_watermark(connection: Connection) -> str:
     """The smallest watermark that reads all feedback settled by now; `0` when there is none.
 
@@ -89,18 +83,14 @@ def read_feedback(connection: Connection, watermark: str) -> list[Feedback]:
     if not (watermark.isascii() and watermark.isdigit()) or int(watermark) >= 2**63:
         raise PreflowError(f"feedback watermark {watermark!r} is not a transaction id; take it from feedback_watermark")
     with connection, connection.cursor() as cursor:
-        horizon = _horizon(cursor)
+        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        (horizon,) = cursor.fetchone()
         if int(watermark) > horizon:
             raise PreflowError(
                 f"feedback watermark {watermark} lies above the horizon {horizon} of this database; take a new one"
             )
         cursor.execute(_SELECT, (watermark,))
         return [_from_columns(record) for record in cursor.fetchall()]
-
-
-def _horizon(cursor: Cursor) -> int:
-    cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-    return int(cursor.fetchone()[0])
 
 
 def _refuse_other_bodies(cursor: Cursor, rows: Sequence[Feedback]) -> None:

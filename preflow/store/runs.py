@@ -1,4 +1,4 @@
-"""Finished runs, and who this store is."""
+"""Finished runs, and the id of the store."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,7 @@ from preflow.rows import Evaluation
 from preflow.store.sql import Connection, insert_rows, jsonb, uuid_array
 
 _COLUMNS = (
-    "run_id, pipeline, parameters, metrics, promoted, promotion_reason, report_uri, policy_uri, "
-    "feedback_watermark, started_at"
+    "run_id, pipeline, parameters, metrics, promoted, promotion_reason, report_uri, policy_uri, feedback_watermark"
 )
 _CHANGES = ", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS.split(", ")[1:])
 _UPSERT = f"INSERT INTO runs ({_COLUMNS}) VALUES %s ON CONFLICT (run_id) DO UPDATE SET {_CHANGES} RETURNING run_id"
@@ -18,7 +17,7 @@ _UPSERT = f"INSERT INTO runs ({_COLUMNS}) VALUES %s ON CONFLICT (run_id) DO UPDA
 
 @dataclass(frozen=True)
 class Run:
-    """A recorded run. `started_at` is None where it was not told; `finished_at` is when it was first recorded."""
+    """A recorded run. `finished_at` is the time of its first recording."""
 
     run_id: str
     pipeline: str
@@ -29,7 +28,6 @@ class Run:
     report_uri: str
     policy_uri: str
     feedback_watermark: str
-    started_at: datetime | None
     finished_at: datetime
 
 
@@ -47,26 +45,24 @@ def record_run(
     feedback_watermark: str,
     generation_ids: Iterable[str],
     evaluations: Sequence[Evaluation],
-    started_at: datetime | None = None,
 ) -> None:
     """Records a finished run with its answers and evaluation rows, in one transaction.
 
-    Recording the same run again replaces what stood there; the time of the first recording stays.
+    Recording a run again replaces everything but the time of its first recording.
 
     Args:
         connection: A connection to the store.
         run_id: Name of the run.
         pipeline: Name of the pipeline.
-        parameters: Its parameters, without secrets.
-        metrics: Its metrics; numbers that are not finite are kept as null.
+        parameters: Parameters of the run, without secrets.
+        metrics: Metrics of the run; numbers that are not finite are stored as null.
         promoted: Whether the tuned policy was promoted.
-        reason: Why, or why not.
-        report_uri: Where the report is.
-        policy_uri: Where the tuned policy is.
-        feedback_watermark: Up to where the run read feedback.
-        generation_ids: The answers that it used.
-        evaluations: Its evaluation rows, in order.
-        started_at: When it started, if that is known.
+        reason: Reason for that decision.
+        report_uri: Location of the report.
+        policy_uri: Location of the tuned policy.
+        feedback_watermark: Watermark below which the run read feedback.
+        generation_ids: Ids of the answers that the run used.
+        evaluations: Evaluation rows of the run, in order.
 
     Raises:
         PreflowError: A generation id is not a UUID.
@@ -75,10 +71,10 @@ def record_run(
     rows = [(run_id, place, row.prompt_id, jsonb(row.model_dump(mode="json"))) for place, row in enumerate(evaluations)]
     run = (
         run_id, pipeline, jsonb(dict(parameters)), jsonb(dict(metrics)), promoted, reason, report_uri, policy_uri,
-        feedback_watermark, started_at,
+        feedback_watermark,
     )  # fmt: skip
     with connection, connection.cursor() as cursor:
-        insert_rows(cursor, _UPSERT, [run])  # first: it locks the run against another recording of it
+        insert_rows(cursor, _UPSERT, [run])  # first, because it locks the run against a concurrent recording
         cursor.execute("DELETE FROM run_generations WHERE run_id = %s", (run_id,))
         cursor.execute("DELETE FROM evaluations WHERE run_id = %s", (run_id,))
         insert_rows(cursor, "INSERT INTO run_generations (run_id, generation_id) VALUES %s RETURNING 1", members)
@@ -93,7 +89,7 @@ def list_runs(connection: Connection) -> list[Run]:
 
 
 def store_id(connection: Connection) -> str:
-    """The id of this store, for cache keys. It changes when rows leave the generation log."""
+    """Returns the id of this store, for cache keys. It changes when rows are removed from the generation log."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT store_id::text FROM store_meta")
         return str(cursor.fetchone()[0])

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -39,13 +38,11 @@ def rows_of(store: Connection, query: str) -> list[tuple[Any, ...]]:
 
 
 def test_run_is_recorded_with_answers_and_evaluations(store: Connection) -> None:
-    started = datetime(2026, 1, 2, tzinfo=UTC)
-    record(store, started_at=started)
+    record(store)
     (run,) = list_runs(store)
     assert (run.run_id, run.pipeline, run.promoted, run.promotion_reason) == ("r1", "rlhf", False, "KL too high")
     assert run.parameters == {"kl_coeff": 0.05}
     assert run.metrics == {"win_rate": 0.625, "kl": None}
-    assert run.started_at == started
     members = rows_of(store, "SELECT run_id, generation_id::text FROM run_generations ORDER BY generation_id")
     assert members == [("r1", A), ("r1", B)]
     rows = rows_of(store, "SELECT prompt_id, row FROM evaluations ORDER BY place")
