@@ -27,6 +27,11 @@ _PACKAGED = {
 _LOADING = {"trust_remote_code": False, "use_safetensors": True}
 
 
+def preflow_home() -> Path:
+    """The folder that holds everything preflow keeps: `PREFLOW_HOME`, or `~/.preflow`."""
+    return Path(os.environ.get("PREFLOW_HOME", "~/.preflow")).expanduser().resolve()
+
+
 def preferred_dtype() -> torch.dtype:
     """bfloat16 where the device computes it natively, float32 elsewhere."""
     if torch.cuda.is_available():

@@ -15,6 +15,7 @@ from typing import Any
 from torch.profiler import profile
 
 from preflow.ppo import PPOConfig, ppo_optimize
+from preflow.runtime import prepare_process
 
 _BATCH, _RESPONSE, _EPOCHS = 32, 64, 4
 
@@ -77,4 +78,5 @@ def main(folder: Path, settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    prepare_process()
     main(Path(sys.argv[1]), json.loads(sys.argv[2]))

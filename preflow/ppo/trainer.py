@@ -12,7 +12,6 @@ import torch
 
 from preflow.errors import PreflowError
 from preflow.identity import digest_json
-from preflow.memory import keep_freed_memory
 from preflow.models import load_encoder, load_tokenizer, model_digest
 from preflow.ppo.algorithm import adapted
 from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
@@ -103,7 +102,6 @@ def ppo_optimize(
     state = (load_checkpoint(place, policy, optimizers, generator) if place else None) or RunState(config.kl_coeff)
     agree(len(state.log), f"{checkpoints}: how many updates are done")
     _announce(config, len(state.log), watched=validation is not None)
-    keep_freed_memory()  # from here on; what loading the models took is given back
 
     started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
     with (
