@@ -1,6 +1,6 @@
-"""Who is who: ids of prompts and generations, digests of files and settings, and the split of a prompt.
+"""Ids of prompts and generations, digests of files and settings, and the split of a prompt.
 
-Everything here is a pure function of its arguments, so that the same work has the same name on every machine.
+These are pure functions of their arguments, so that the same work has the same id on every machine.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ _TRAIN_SHARE, _VALIDATION_SHARE = 0.60, 0.15
 
 
 def as_messages(prompt: PromptText) -> list[Message]:
-    """A prompt as a list of turns: a plain string is one user turn."""
+    """Returns a prompt as a list of turns: a plain string is one user turn."""
     return [Message(role="user", content=prompt)] if isinstance(prompt, str) else list(prompt)
 
 
 def with_instruction(prompt: PromptText, instruction: str) -> PromptText:
-    """Puts `instruction` before a prompt as its system turn, unless it is empty or the prompt brings its own."""
+    """Puts `instruction` before a prompt as its system turn, unless it is empty or the prompt has a system turn."""
     messages = as_messages(prompt)
     if not instruction or messages[0]["role"] == "system":
         return prompt
@@ -31,13 +31,13 @@ def with_instruction(prompt: PromptText, instruction: str) -> PromptText:
 
 
 def prompt_id(prompt: PromptText) -> str:
-    """The id of a prompt: 32 hex digits over its turns, whatever form, Unicode form or outer blanks they came with."""
+    """The id of a prompt: 32 hex digits over its turns, whatever their row and Unicode form and outer whitespace."""
     turns = [[turn["role"], normalise(turn["content"])] for turn in as_messages(prompt)]
     return digest_json(turns)
 
 
 def normalise(text: str) -> str:
-    """Text as it is compared: Unicode NFC, line ends as on Unix, no outer blanks."""
+    """Normalises text for comparison: Unicode NFC, Unix line endings, no outer whitespace."""
     return unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
 
 
@@ -50,12 +50,12 @@ def generation_id(prompt: str, model_digest: str, sampling: Mapping[str, Any], s
 def split_of(prompt: str, eval_ids: Collection[str] = ()) -> Split:
     """The split of a prompt: test if it is in the evaluation dataset, else from its id alone.
 
-    60 % of ids are train, 15 % validation and 25 % test. New data never moves an old prompt, and a prompt that is in
-    two datasets is in the same split in both.
+    60 % of ids are train, 15 % validation and 25 % test. A prompt is always in the same split: new data never moves it,
+    and it is in the same one in every dataset.
 
     Args:
         prompt: The id of a prompt.
-        eval_ids: Ids of the prompts of a run's evaluation dataset.
+        eval_ids: Prompt ids of a run's evaluation dataset.
     """
     if prompt in eval_ids:
         return "test"

@@ -10,15 +10,15 @@ _FILES = {"prompts": "prompts.jsonl", "example-feedback": "example_feedback.json
 
 
 def is_packaged(uri: str) -> bool:
-    """Whether a URI names data of the library."""
+    """Whether a URI names packaged data."""
     return uri.startswith(_PREFIX)
 
 
 def packaged_file(uri: str) -> Traversable:
-    """The file behind a `packaged:` name.
+    """Returns the file behind a `packaged:` name.
 
     Raises:
-        PreflowError: There is no such name.
+        PreflowError: The name is unknown.
     """
     name = uri.removeprefix(_PREFIX)
     if name not in _FILES:

@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, lines that the launcher reads, or a log line now and then."""
+"""Progress of long loops: a bar on a terminal, lines that the launcher reads, or an occasional log line."""
 
 import json
 import os
@@ -13,14 +13,14 @@ _LINES_PER_SECOND, _LOG_EVERY_SECONDS = 5.0, 10.0
 
 @contextmanager
 def track(label: str, total: int) -> Iterator[Callable[..., None]]:
-    """Reports how far a loop is.
+    """Reports the progress of a loop.
 
     Args:
-        label: What is being done, such as `sampling`.
-        total: How many items there are.
+        label: Name of the work, such as `sampling`.
+        total: Number of items.
 
     Yields:
-        A function `advance(items=1, note="")` to call as items get done; `note` is shown behind the bar.
+        A function `advance(items=1, note="")` to call when items are done; `note` is shown after the bar.
     """
     if os.environ.get("PREFLOW_PROGRESS") == "json":
         yield _lines(label, total, 1 / _LINES_PER_SECOND, _as_event)

@@ -1,4 +1,4 @@
-"""Open, list and copy local paths, gs:// and packaged data alike. The only place that talks to Cloud Storage."""
+"""Open and copy files by local path, gs:// URI or packaged name. The only module that talks to Cloud Storage."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _GCS = "gs://"
 
 
 def is_gcs(uri: str) -> bool:
-    """Whether a URI names an object or folder of Cloud Storage."""
+    """Whether a URI names an object or folder in Cloud Storage."""
     return uri.startswith(_GCS)
 
 
@@ -22,7 +22,7 @@ def open_text(uri: str) -> Iterator[IO[str]]:
     """Opens a UTF-8 text file for reading, by local path, gs:// URI or packaged name; a byte order mark is skipped.
 
     Raises:
-        PreflowError: It does not exist, is a folder, may not be read, or is not UTF-8.
+        PreflowError: The file does not exist, is a folder, cannot be read, or is not UTF-8.
     """
     try:
         if is_gcs(uri):
@@ -41,10 +41,10 @@ def open_text(uri: str) -> Iterator[IO[str]]:
 
 
 def read_bytes(uri: str) -> bytes:
-    """The content of one file, by local path, gs:// URI or packaged name.
+    """Reads one file by local path, gs:// URI or packaged name.
 
     Raises:
-        PreflowError: It does not exist or may not be read.
+        PreflowError: The file does not exist or cannot be read.
     """
     try:
         if is_gcs(uri):
@@ -58,10 +58,10 @@ def read_bytes(uri: str) -> bytes:
 
 
 def fetch_folder(uri: str, target: Path) -> Path:
-    """A local folder with the files of `uri`: the folder itself when it is local, else a download into `target`.
+    """Returns a local folder with the files of `uri`: itself if it is local, else a download into `target`.
 
     Raises:
-        PreflowError: There is nothing under the URI.
+        PreflowError: There are no objects under the URI, or one would be written outside `target`.
     """
     if not is_gcs(uri):
         return Path(uri)
@@ -72,14 +72,14 @@ def fetch_folder(uri: str, target: Path) -> Path:
     for blob in blobs:
         path = target / blob.name[len(prefix) :]
         if not path.resolve().is_relative_to(target.resolve()):
-            raise PreflowError(f"{uri}: object '{blob.name}' would leave the folder it is fetched into; rename it")
+            raise PreflowError(f"{uri}: object '{blob.name}' would be written outside the folder; rename it")
         path.parent.mkdir(parents=True, exist_ok=True)
         blob.download_to_filename(str(path))
     return target
 
 
 def exists(uri: str) -> bool:
-    """Whether there is a file or an object of that name."""
+    """Whether a file or object exists."""
     if not is_gcs(uri):
         return Path(uri).is_file()
     bucket, name = _parts(uri)
@@ -87,7 +87,7 @@ def exists(uri: str) -> bool:
 
 
 def upload(source: Path, uri: str) -> None:
-    """Puts a local file, or what is in a local folder, under a gs:// URI."""
+    """Uploads a local file, or the contents of a local folder, to a gs:// URI."""
     bucket, name = _parts(uri)
     for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         if path.is_file():
@@ -96,7 +96,7 @@ def upload(source: Path, uri: str) -> None:
 
 
 def delete_folder(uri: str) -> None:
-    """Removes a local folder, or all objects under a gs:// URI; one that is not there is no error."""
+    """Deletes a local folder, or all objects under a gs:// URI. A missing one is not an error."""
     if not is_gcs(uri):
         shutil.rmtree(uri, ignore_errors=True)
         return

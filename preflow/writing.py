@@ -1,4 +1,4 @@
-"""Write beside, then move: whoever is killed on the way leaves nothing half-written."""
+"""Write to a temporary path and rename, so that a killed process leaves no partial file."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ from preflow.errors import PreflowError
 
 @contextmanager
 def written_beside(target: Path) -> Iterator[Path]:
-    """Gives a path beside `target` to write a file or a folder to, and moves it there when the block ends well.
+    """Yields a path beside `target` for a file or folder, and renames it to `target` if the block succeeds.
 
-    A folder takes the place of one that holds nothing else than what is written anew.
+    A folder replaces an existing one unless that holds files which the new one does not.
 
     Raises:
-        PreflowError: The disk is full, or the place cannot be written, or it is a folder with other files in it.
+        PreflowError: The disk is full, `target` cannot be written, or it is a folder with other files in it.
     """
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -37,16 +37,16 @@ def written_beside(target: Path) -> Iterator[Path]:
 
 
 def _clear(folder: Path, replaced: set[str]) -> None:
-    """Removes a folder of which everything is replaced; one with other files in it may be anybody's."""
+    """Removes a folder whose files are all being replaced. One with other files may be the user's, and raises."""
     refuse_other_files(folder, replaced)
     shutil.rmtree(folder)
 
 
 def refuse_other_files(folder: Path, replaced: set[str]) -> None:
-    """Refuses a folder in which there is something else than what is replaced.
+    """Checks that a folder holds nothing but what is being replaced.
 
     Raises:
-        PreflowError: There is.
+        PreflowError: It holds another file.
     """
     other = sorted(path.name for path in folder.iterdir() if path.name not in replaced)
     if other:
@@ -54,11 +54,11 @@ def refuse_other_files(folder: Path, replaced: set[str]) -> None:
 
 
 def is_disk_error(error: Exception) -> bool:
-    """Whether a file could not be written. safetensors has an error of its own for a full disk, and no class of it."""
+    """Whether a file could not be written. For a full disk too, safetensors raises its one SafetensorError."""
     return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
 
 
 def reason(error: Exception) -> str:
-    """What went wrong with a file, and what to do."""
+    """Says what went wrong with a file, and what to do."""
     what = error.strerror if isinstance(error, OSError) else None
     return f"cannot be written: {what or error}; free some space or choose another folder"

@@ -1,1 +1,1 @@
-"""Data that ships with the library: prompts of the project's own, and a sample of feedback."""
+"""Data that ships with the library: prompts and example feedback. README.md says where they come from."""
