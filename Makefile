@@ -1,9 +1,9 @@
-# Everything a newcomer types. `make` alone lists it.
+# All commands of this repository. `make` alone lists them.
 #
-# Needs Python 3.11 or newer with venv, git and make. Settings, each on the command line:
+# Needs Python 3.11 or newer with venv, git and make. Settings are given on the command line:
 #   PYTHON=python3.12            the Python that .venv is made from
-#   TORCH_PIP_OPTIONS="..."      where pip takes torch from: for a machine without a GPU, "--index-url" and the index of
-#                                CPU builds of your choice save a download of several GB
+#   TORCH_PIP_OPTIONS="..."      options for the download of torch: on a machine without a GPU, "--index-url" with an
+#                                index of CPU builds saves several GB
 #   ARGS="--seed 2"              passed through to `preflow run rlhf`
 #   PYTEST_OPTIONS="-k store"    passed through to pytest
 SHELL := /bin/sh
@@ -19,22 +19,22 @@ VENV := .venv
 TRL_VENV := .venv-trl
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
-# Packages that come as source are built by the pinned setuptools, the same way by every pip.
+# Source packages are built by the pinned setuptools, the same way by every pip.
 LOCKED := $(PIP) install --require-hashes --no-deps --no-build-isolation --use-pep517
-# One thread each for the workers of a test run: with more they fight over the cores.
+# One thread for each worker of a test run: with more they compete for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: help install run test test-e2e lint format bench-attention bench-sampler bench-ppo lock clean FORCE
 
-help: ## Lists what can be made.
+help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed ## Makes .venv, or brings it up to date.
+install: $(VENV)/.installed ## Makes or updates .venv.
 
 run: install ## Runs the whole loop on this machine: make run ARGS="--seed 2"
 	@$(BIN)/preflow run rlhf $(ARGS)
 
-test: install ## Every test that needs nothing but this machine.
+test: install ## All tests but the end-to-end ones.
 	@$(PYTEST) -n $(WORKERS) -m "not e2e" $(PYTEST_OPTIONS)
 
 test-e2e: install ## The tests that need a browser; as root, installs it.
@@ -44,7 +44,7 @@ test-e2e: install ## The tests that need a browser; as root, installs it.
 lint: install ## Style, types and the direction of imports.
 	@failed=0; for check in "ruff check" "ruff format --check" mypy lint-imports; do $(BIN)/$$check || failed=1; done; exit $$failed
 
-format: install ## Formats the sources, and mends what ruff can mend.
+format: install ## Formats the sources and applies the fixes of ruff.
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format
 
@@ -54,19 +54,19 @@ bench-attention: install ## Grouped attention against PyTorch's fused kernel.
 bench-sampler: install ## The sampler against transformers' generate.
 	@$(BIN)/python -m benchmarks.sampler
 
-bench-ppo: install $(TRL_VENV)/.installed ## PPO against the last PPOTrainer of TRL, in an environment of its own.
+bench-ppo: install $(TRL_VENV)/.installed ## PPO against TRL's last PPOTrainer, which gets its own environment.
 	@$(BIN)/python -m benchmarks.ppo $(TRL_VENV)/bin/python $(ARGS)
 
 lock: ## Writes requirements/*.lock from pyproject.toml: make lock ARGS="--upgrade"
 	@scripts/lock $(ARGS)
 
-clean: ## Removes the environments and what tools left behind; runs and data under PREFLOW_HOME stay.
+clean: ## Removes environments and caches of tools, but nothing under PREFLOW_HOME.
 	@rm -rf $(VENV) $(TRL_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment, one stamp per phase, so that a change repeats only what depends on it and a broken download resumes
-# where it was. Everything is pinned by hash but torch, whose wheel depends on the machine. An environment whose Python is
-# gone, or that was made for a checkout somewhere else, is made anew.
+# The environment. Each phase has a stamp file, so that a change repeats only what depends on it, and an interrupted
+# installation resumes. All packages are pinned by hash except torch, whose wheel depends on the machine. An environment
+# whose Python is gone, or that was made for a checkout elsewhere, is rebuilt.
 USABLE := $(shell test -x $(BIN)/python && grep -sqxF '$(CURDIR)' $(VENV)/.made && echo yes)
 
 $(VENV)/.made: $(if $(USABLE),,FORCE)
@@ -98,7 +98,7 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.models
 	@touch $@
 
 $(TRL_VENV)/.installed: benchmarks/ppo/trl-requirements.txt
-	@echo "Installing TRL's last PPOTrainer beside ..."
+	@echo "Installing TRL's last PPOTrainer in $(TRL_VENV) ..."
 	@$(PYTHON) -m venv $(TRL_VENV)
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(TRL_VENV)/bin/python -m pip --quiet install $(TORCH_PIP_OPTIONS) -r requirements/torch.txt
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(TRL_VENV)/bin/python -m pip --quiet install -r benchmarks/ppo/trl-requirements.txt
