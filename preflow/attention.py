@@ -20,7 +20,7 @@ _CHANGES_SCORES = ("softcap", "position_bias", "s_aux", "cache")
 
 
 def use_grouped_attention(model: Any) -> None:
-    """Lets a model on the CPU attend with `grouped_attention`, where it uses the fused attention now."""
+    """Makes a model on the CPU use `grouped_attention` instead of PyTorch's fused attention."""
     if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(_NAME)
 
@@ -38,8 +38,8 @@ def grouped_attention(
 ) -> tuple[Tensor, None]:
     """Attention of `[B, H, Q, D]` queries over `[B, K, L, D]` keys and values, H a multiple of K.
 
-    The softmax is worked out in float32 and rounded once. A query that may look at nothing (a pad) looks at everything
-    instead, so that no NaN comes of it.
+    The softmax is computed in float32 and rounded once. A query whose keys are all masked (a pad) attends to all of
+    them instead, which avoids NaN.
 
     Returns:
         `[B, Q, H, D]`, and None for the weights, as transformers expects of an attention function.
@@ -62,7 +62,7 @@ def grouped_attention(
         return output, None
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if attention_mask is None and causal and queries > 1:
-        # As PyTorch means it: the first query stands at the first key, and keys behind the last query are unused room.
+        # As in PyTorch: the first query is at the first key, and keys after the last query are unused cache positions.
         attention_mask = torch.ones(queries, length, dtype=torch.bool).tril()
     rows = (query * (width**-0.5 if scaling is None else scaling)).reshape(batch * groups, -1, width)
     scores = torch.bmm(rows, key.reshape(batch * groups, length, width).transpose(1, 2))
@@ -74,7 +74,7 @@ def grouped_attention(
 
 
 class _MaskedSoftmax(torch.autograd.Function):
-    """A softmax that masks the scores where they stand: nobody needs them again, and the masked have no gradient."""
+    """A softmax that masks the scores in place: they are not needed again, and masked ones have no gradient."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, mask: Tensor | None) -> Tensor:

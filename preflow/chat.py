@@ -1,4 +1,4 @@
-"""Prompts as the token ids a policy continues."""
+"""Prompts as the token ids that a policy continues."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def check_length(tokenizer: Any, prompt: PromptText, limit: int, where: str) -> 
     tokens = len(encode_prompt(tokenizer, prompt))
     if tokens > limit:
         raise PreflowError(
-            f"{where}: field 'prompt': {tokens} tokens with its chat template, but prompt_sequence_length is {limit}; "
-            "shorten the prompt or raise prompt_sequence_length"
+            f"{where}: field 'prompt': {tokens} tokens with its chat template, but `prompt_sequence_length` is "
+            f"{limit}; shorten the prompt or raise `prompt_sequence_length`"
         )
     return tokens

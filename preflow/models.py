@@ -1,4 +1,4 @@
-"""Load and save policies, reward models and encoders. What is special about a model is put right once, here.
+"""Load and save policies, reward models and encoders. The peculiarities of models are handled here, once.
 
 A model reference is a packaged name (`SmolLM2-135M-Instruct`, `all-MiniLM-L6-v2`), a Hugging Face id (with an optional
 `@revision`), a local folder, or a gs:// folder. Weights are safetensors only and remote code is never trusted.
@@ -41,7 +41,7 @@ def preferred_dtype() -> torch.dtype:
 
 
 def device() -> torch.device:
-    """The device that models are put on."""
+    """The device that models run on."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -79,7 +79,7 @@ def model_digest(reference: str) -> str:
 
     try:
         return digest_bytes(f"{folder}@{model_info(folder, revision=revision).sha}".encode())
-    except Exception:  # without a hub the id and revision as they stand are all that is known
+    except Exception:  # without a hub, id and revision are all that is known
         return digest_bytes(reference.encode())
 
 
@@ -137,7 +137,7 @@ def adapter_base(reference: str) -> str | None:
 
 
 def eos_ids(model: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends a response, by the tokenizer and the model's generation settings."""
+    """Every token that ends a response, according to the tokenizer and the model's generation settings."""
     configured = model.generation_config.eos_token_id
     listed = configured if isinstance(configured, list) else [configured]
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
@@ -153,7 +153,7 @@ def load_backbone(reference: str, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def load_sequence_classifier(reference: str) -> Any:
-    """A sequence classifier in evaluation mode, in `preferred_dtype()`, on the device; it knows its pad token."""
+    """A sequence classifier in evaluation mode, in `preferred_dtype()`, on the device, with its pad token set."""
     from transformers import AutoModelForSequenceClassification
 
     model = _load(AutoModelForSequenceClassification.from_pretrained, reference, dtype=preferred_dtype())
@@ -209,7 +209,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-        # The weights are plain float32 now; what the loader notes of their origin would make it look for a GGUF again.
+        # The weights are plain float32 now; the loader's notes on their origin would make it look for a GGUF again.
         model.hf_quantizer = None
         del model.config.quantization_config
         model.save_pretrained(beside)

@@ -1,1 +1,1 @@
-"""Base and tuned model answer unseen prompts; every judge compares them; the report says whether it got better."""
+"""Base and tuned model answer unseen prompts; every judge compares them; the report says which one is better."""

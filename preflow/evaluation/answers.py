@@ -1,4 +1,4 @@
-"""The answers of both models side by side, by category, and the prompts where most changed."""
+"""The answers of both models side by side, by category, and the prompts with the largest changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Side:
 class Example:
     """One test prompt with both answers.
 
-    `summary` is its last question on one line; `whole` says that this is all of the prompt. `gain` is tuned minus base
+    `summary` is its last question on one line; `whole` is true if that is the entire prompt. `gain` is tuned minus base
     by the headline judge, or None.
     """
 
@@ -59,20 +59,20 @@ class Category:
 
 
 def answer_categories(data: ReportData) -> list[Category]:
-    """All prompts in the order of the data, grouped by category; the first `data.examples` of them stand open."""
+    """All prompts in the order of the data, grouped by category; the first `data.examples` of them are shown open."""
     groups: dict[str, list[Evaluation]] = {}
     for row in data.evaluations:
         groups.setdefault(row.category or "", []).append(row)
     categories, shown = [], 0
     for name, rows in groups.items():
-        examples = tuple(_example(data, row, open_=shown + place < data.examples) for place, row in enumerate(rows))
+        examples = tuple(_example(data, row, open_=shown + number < data.examples) for number, row in enumerate(rows))
         shown += len(rows)
         categories.append(_category(name or ("All prompts" if len(groups) == 1 else "Without category"), examples))
     return categories
 
 
 def biggest_changes(data: ReportData) -> tuple[Example | None, Example | None]:
-    """The prompt the tuned model won by most and the one it lost by most; None where it won or lost none."""
+    """The prompts that the tuned model won and lost by most; None if it won or lost none."""
     examples = [_example(data, row, open_=True) for row in data.evaluations]
     won = [example for example in examples if example.winner == "tuned"]
     lost = [example for example in examples if example.winner == "base"]

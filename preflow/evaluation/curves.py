@@ -1,4 +1,4 @@
-"""Small line charts over the updates of training, or over how far it went: values in, coordinates of an SVG out."""
+"""Small line charts over the updates of training, or over the KL from the start: values in, SVG coordinates out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ _MARKED = 12  # up to this many updates each value gets a dot
 class Spec:
     """A chart to draw: its title, unit and the columns of the training log it shows, by name.
 
-    `share` values are shown in per cent. `bounds` are values the vertical axis holds in any case, such as the zero of a
-    measure that cannot be negative, so that noise near a constant does not look like a trend. With `over_kl` the
-    horizontal axis is the square root of the KL from the start (arXiv:2210.10760): there a reward that is driven too
-    far is seen to bend.
+    `share` values are shown in per cent. `bounds` are values that the vertical axis always includes, such as the zero
+    of a measure that cannot be negative, so that noise near a constant does not look like a trend. With `over_kl` the
+    horizontal axis is the square root of the KL from the start (arXiv:2210.10760): there an over-optimized reward
+    visibly bends.
     """
 
     title: str
@@ -46,7 +46,7 @@ CHARTS = (
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart: `lines` are the points of its unbroken pieces, `dots` the values that get a mark."""
+    """One line of a chart: `lines` are the points of its unbroken pieces, `dots` the values drawn with a mark."""
 
     name: str
     lines: tuple[str, ...]
@@ -71,7 +71,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class _Scale:
-    """A straight map of values to coordinates; a single value lands in the middle."""
+    """A linear map of values to coordinates; a single value is put in the middle."""
 
     low: float
     high: float
@@ -87,7 +87,7 @@ class _Scale:
 def training_charts(log: Sequence[Mapping[str, Any]]) -> list[Chart]:
     """The charts of a training log; one whose columns hold no number is left out, so an empty log gives none.
 
-    Rows that do not have a chart's columns are not part of it: validation prompts are answered now and then only.
+    A chart leaves out the rows without its columns: validation prompts are answered at some updates only.
     """
     charts = [
         _chart(spec, [row for row in log if any(column in row for column in spec.columns)])
@@ -97,7 +97,7 @@ def training_charts(log: Sequence[Mapping[str, Any]]) -> list[Chart]:
 
 
 def _validation_charts(log: Sequence[Mapping[str, Any]]) -> list[Spec]:
-    """What the reward and what the monitors say of the validation prompts, which nothing is trained on."""
+    """The reward and the monitors on validation prompts, which nothing is trained on."""
     names = dict.fromkeys(key for row in log for key in row if key.startswith(_VALIDATION))
     own = (f"{_VALIDATION}reward", f"{_VALIDATION}falling_monitors")
     columns = {key: key.removeprefix(_VALIDATION).replace("_", " ") for key in names if key not in own}
@@ -122,9 +122,9 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
     if spec.over_kl:
         log = sorted(log, key=_distance)
-        places = [_distance(row) for row in log]
+        positions = [_distance(row) for row in log]
     else:
-        places = [_update(row, place) for place, row in enumerate(log, 1)]
+        positions = [_update(row, number) for number, row in enumerate(log, 1)]
     factor = 100.0 if spec.share else 1.0
     columns = {
         name: [None if (value := _finite(row.get(key))) is None else factor * value for row in log]
@@ -134,18 +134,18 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
     if not numbers:
         return None
     ticks = nice_ticks(min([*numbers, *spec.bounds]), max([*numbers, *spec.bounds]))
-    across = _Scale(min(places), max(places), LEFT, WIDTH - RIGHT)
+    across = _Scale(min(positions), max(positions), LEFT, WIDTH - RIGHT)
     up = _Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     finer = max(digits + 1, 1 if ticks[-1] >= 10 else 2)
-    series = tuple(_series(name, places, values, across, up, finer) for name, values in columns.items())
+    series = tuple(_series(name, positions, values, across, up, finer) for name, values in columns.items())
     main = next(shown for values in columns.values() if (shown := [value for value in values if value is not None]))
     return Chart(
         title=spec.title,
         unit=spec.unit,
         series=series,
         y_ticks=tuple((_round(up(tick)), plain(tick, digits)) for tick in ticks),
-        x_ticks=_across_ticks(places, across, "√KL {:.1f}" if spec.over_kl else "update {:g}"),
+        x_ticks=_across_ticks(positions, across, "√KL {:.1f}" if spec.over_kl else "update {:g}"),
         lowest=plain(min(main), finer),
         highest=plain(max(main), finer),
         first=plain(main[0], finer),
@@ -154,37 +154,37 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
 
 
 def _series(
-    name: str, places: Sequence[float], values: Sequence[float | None], across: _Scale, up: _Scale, digits: int
+    name: str, positions: Sequence[float], values: Sequence[float | None], across: _Scale, up: _Scale, digits: int
 ) -> Series:
-    """Coordinates of one line, broken where values are missing; a value alone between gaps gets a dot."""
+    """Coordinates of one line, broken where values are missing; an isolated value gets a dot."""
     pieces: list[list[tuple[float, float]]] = [[]]
-    for place, value in zip(places, values, strict=True):
+    for position, value in zip(positions, values, strict=True):
         if value is None:
             pieces.append([])
         else:
-            pieces[-1].append((_round(across(place)), _round(up(value))))
+            pieces[-1].append((_round(across(position)), _round(up(value))))
     points = [point for piece in pieces for point in piece]
-    alone = [piece[0] for piece in pieces if len(piece) == 1]
+    isolated = [piece[0] for piece in pieces if len(piece) == 1]
     given = [value for value in values if value is not None]
     return Series(
         name=name,
         lines=tuple(" ".join(f"{x},{y}" for x, y in piece) for piece in pieces if len(piece) > 1),
-        dots=tuple(points if len(points) <= _MARKED else [*alone, points[-1]]),
+        dots=tuple(points if len(points) <= _MARKED else [*isolated, points[-1]]),
         last=plain(given[-1], digits) if given else MISSING,
     )
 
 
-def _across_ticks(places: Sequence[float], across: _Scale, label: str) -> tuple[tuple[float, str, str], ...]:
-    first, last = min(places), max(places)
+def _across_ticks(positions: Sequence[float], across: _Scale, label: str) -> tuple[tuple[float, str, str], ...]:
+    first, last = min(positions), max(positions)
     if first == last:
         return ((_round(across(first)), label.format(first), "middle"),)
     short = label.partition(" ")[2].format(last)
     return ((_round(across(first)), label.format(first), "start"), (_round(across(last)), short, "end"))
 
 
-def _update(row: Mapping[str, Any], place: int) -> float:
+def _update(row: Mapping[str, Any], number: int) -> float:
     given = _finite(row.get("update"))
-    return float(place) if given is None else given
+    return float(number) if given is None else given
 
 
 def _distance(row: Mapping[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""Compare a tuned policy with its base on prompts that nothing was trained on."""
+"""Compare a tuned policy with its base on unseen prompts."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from preflow.rows import Preference, Prompt, read_records, read_rows, write_rows
 from preflow.scoring.registry import METRICS, check_roles, remembering
 from preflow.writing import written_beside
 
-_KL_PROMPTS = 64  # whole distributions have little variance, and the vocabulary makes them costly
+_KL_PROMPTS = 64  # enough, as whole distributions have little variance; and they are costly
 _ACCURACIES = ("accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity")
 ValueT = TypeVar("ValueT")
 
@@ -67,7 +67,7 @@ def eval_inference(
         reward model's accuracy. A figure that the run does not have is null.
 
     Raises:
-        PreflowError: Bad input, or a metric with a wrong role.
+        PreflowError: The input is invalid, or a metric is unknown or has two roles.
     """
     check_roles(label_weights, monitors)
     prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: config.max_prompts or None]

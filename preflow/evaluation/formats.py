@@ -1,4 +1,4 @@
-"""Numbers as readers see them: a true minus sign, no trailing noise, a dash where there is no number."""
+"""Numbers as readers see them: a true minus sign, few decimals, a dash if there is no number."""
 
 import math
 from typing import TypeGuard
@@ -20,12 +20,12 @@ def percent_range(low: float | None, high: float | None) -> str:
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """A number with `digits` decimals, or with as many as its size deserves."""
+    """A number with `digits` decimals, or with as many as suit its size."""
     return MISSING if not _given(value) else plain(value, decimals(value) if digits is None else digits)
 
 
 def signed(value: float | None, digits: int | None = None) -> str:
-    """A number as a change: `number` with a plus sign when it is above zero."""
+    """A change: like `number`, with a plus sign if it is above zero."""
     text = number(value, digits)
     return f"+{text}" if _given(value) and value > 0 and text.strip("0.") else text
 
@@ -36,7 +36,7 @@ def whole(value: float | None) -> str:
 
 
 def decimals(*values: float | None) -> int:
-    """The decimals that fit the largest of some numbers: three below 10, two below 100, one from there."""
+    """The decimals that fit the largest of some numbers: three below 10, two below 100, one above."""
     largest = max((abs(value) for value in values if _given(value)), default=0.0)
     return 3 if largest < 10 else 2 if largest < 100 else 1
 

@@ -1,4 +1,4 @@
-"""The finding in plain words: did the tuned model get better, who says so, and what speaks against it."""
+"""The finding in plain words: whether the tuned model is better, by which judge, and with which reservations."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ _LOPSIDED = 0.9
 
 @dataclass(frozen=True)
 class Headline:
-    """The finding: a line, the sentence with its numbers, and what a careful reader should know beside it."""
+    """The finding: a line, a sentence with its numbers, and cautions for a careful reader."""
 
     verdict: Verdict
     line: str
@@ -59,7 +59,7 @@ def _judge_reservations(data: ReportData, judge: str, win: WinRate) -> list[str]
     """What weakens a win by the headline judge."""
     found: list[str] = []
     if data.judge_roles[judge] == "reward model":
-        found.append("Training aimed at this very reward model's score, so a win by it proves little.")
+        found.append("Training maximized this reward model's score, so a win by it proves little.")
     if verdict_of(win.low, win.high) != "better":
         return found
     if verdict_of(win.length_controlled_low, win.length_controlled_high) != "better":
@@ -78,7 +78,7 @@ def _judge_reservations(data: ReportData, judge: str, win: WinRate) -> list[str]
 
 
 def _unscored_cautions(data: ReportData, judge: str, win: WinRate) -> list[str]:
-    """Says how many prompts the headline judge left out."""
+    """A caution if the headline judge left out prompts."""
     unscored = len(data.evaluations) - (win.wins + win.ties + win.losses)
     if unscored <= 0:
         return []
@@ -87,7 +87,7 @@ def _unscored_cautions(data: ReportData, judge: str, win: WinRate) -> list[str]:
 
 
 def _length_cautions(data: ReportData) -> list[str]:
-    """Says when lengths differ almost always the same way, where length control cannot work."""
+    """A caution if lengths nearly always differ in the same direction, which length control cannot correct."""
     pairs = [row.answers for row in data.evaluations if {"base", "tuned"} <= row.answers.keys()]
     longer = sum(answers["tuned"].tokens > answers["base"].tokens for answers in pairs)
     shorter = sum(answers["tuned"].tokens < answers["base"].tokens for answers in pairs)
@@ -95,12 +95,14 @@ def _length_cautions(data: ReportData) -> list[str]:
         return []
     counts = [f"longer on {longer}", f"shorter on {shorter}"]
     first, second = counts if longer > shorter else reversed(counts)
-    caution = f"The tuned answer is {first} and {second} of {len(pairs)} prompts. With so few prompts the other way, "
-    return [caution + "win rates at equal length are an extrapolation."]
+    return [
+        f"The tuned answer is {first} and {second} of {len(pairs)} prompts. With so few prompts in the other "
+        "direction, win rates at equal length are an extrapolation."
+    ]
 
 
 def _monitor_cautions(data: ReportData) -> list[str]:
-    """Monitors that fell. They were never trained on, so a fall is a sign that the gain was bought elsewhere."""
+    """Monitors that fell. They were never trained on, so a fall suggests that the gain came at their expense."""
     found = []
     for judge in data.judges:
         win = data.win_rates.get(judge)

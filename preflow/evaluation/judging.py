@@ -1,4 +1,4 @@
-"""What every judge says of both models' answers: the label score, each metric, and the reward model."""
+"""Scores of both models' answers by every judge: the label score, each metric, and the reward model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

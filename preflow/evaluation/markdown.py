@@ -50,5 +50,5 @@ def _line(*cells: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text that Markdown takes literally, on one line."""
+    """A text escaped for Markdown, on one line."""
     return " ".join(text.split()).translate(_ESCAPED)

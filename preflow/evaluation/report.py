@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file without scripts or requests to anywhere."""
+"""The report: one self-contained HTML file without scripts or network requests."""
 
 import json
 from itertools import groupby
@@ -26,8 +26,8 @@ _INSET = 1.5
 def render_report(data: ReportData) -> str:
     """The report of one run as an HTML page.
 
-    Prompts, answers, names and parameters are hostile text: Jinja escapes all of it, control characters are made
-    visible, and the page's own policy forbids scripts and requests.
+    Prompts, answers, names and parameters are untrusted: Jinja escapes them, control characters are made visible, and
+    the page's content security policy forbids scripts and requests.
 
     Returns:
         A complete HTML document, to be written as UTF-8.
@@ -67,7 +67,7 @@ def render_report(data: ReportData) -> str:
 
 
 def across(share: float) -> str:
-    """A share as a horizontal place in a plot, in per cent of its width, inset so that marks at 0 and 1 stay whole."""
+    """A share as a horizontal position in a plot, in per cent of its width; an inset keeps marks at 0 and 1 whole."""
     return f"{_INSET + min(max(share, 0.0), 1.0) * (100 - 2 * _INSET):.2f}%"
 
 
@@ -97,7 +97,7 @@ def _shown(value: Any) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """Control characters of text as visible signs; everything else, also markup of the template, as it is."""
+    """Makes the control characters of a text visible; leaves everything else, such as the template's markup, alone."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return value.replace("\r\n", "\n").translate(_VISIBLE)

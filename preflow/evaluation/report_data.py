@@ -1,4 +1,4 @@
-"""What a report is made of, and the names its readers see."""
+"""The data of a report, and the names that its readers see."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from preflow.rows import Evaluation
 
 JudgeRole = Literal["label score", "label metric", "monitor", "reward model"]
 
-# The names of judges that are no metrics.
+# Names of the judges that are not metrics.
 LABEL_SCORE, REWARD_MODEL = "label_score", "reward_model"
 WITHOUT_ENDING = "label_score_without_ended_properly"
 
@@ -34,24 +34,24 @@ class ReportData:
     """Everything that a report shows. The same data always gives the same report.
 
     Attributes:
-        title: The name of the run, as it stands above the headline.
+        title: Name of the run, shown above the headline.
         base_model: The model the tuned one was trained from.
         policy_digest: Digest of the tuned policy.
         max_tokens: Longest answer in tokens.
         parameters: The run's parameters; values are shown as JSON.
         evaluations: One row per test prompt, with the answers `base` and `tuned`.
-        win_rates: By judge. A judge without any scored prompt is absent.
+        win_rates: Win rates by judge, without the judges that scored no prompt.
         judge_roles: The role of every judge. The first with the role `label score` decides the headline; in a run
             without labels it is the reward model.
         base: The base model's measures: `response_tokens`, `eos_rate` (a share), `distinct_1`, `distinct_2`, `rouge_l`,
-            `bleu`, and the mean score of every judge under the judge's name. Null where it cannot be given.
-        tuned: The same of the tuned model.
+            `bleu`, and the mean score of every judge under the judge's name. Null if undefined.
+        tuned: Measures of the tuned model, likewise.
         kl: KL divergence of the tuned from the base model, in nats per answer.
         reward_summary: What `train_reward_model` returned; may be empty.
         training_log: The rows that `ppo_optimize` logged, one per update; may be empty.
-        examples: How many of the side-by-side answers stand open.
-        definitions: Exact meanings of measures, by key; they come before the built-in ones, and those the run does not
-            have are left out. The place for the descriptions of metrics.
+        examples: Number of side-by-side answers that are shown open.
+        definitions: Meanings of measures by key, such as the descriptions of metrics. They replace built-in ones of the
+            same key; those of measures that the run does not have are left out.
     """
 
     title: str
@@ -98,6 +98,6 @@ def in_sentence(judge: str) -> str:
 
 
 def number_in(summary: Mapping[str, Any], key: str) -> float | None:
-    """A number of a summary, or None when it is missing or no number."""
+    """A number of a summary, or None if it is missing or not a number."""
     value = summary.get(key)
     return float(value) if isinstance(value, int | float) else None

@@ -47,7 +47,7 @@ def _with_reference(responses: Sequence[str], references: Sequence[str | None]) 
 
 
 class _Words:
-    """`words` in the shape that rouge-score asks of a tokenizer."""
+    """`words` as a tokenizer for rouge-score."""
 
     def tokenize(self, text: str) -> list[str]:
         return words(text)

@@ -1,4 +1,4 @@
-"""Win rates of the tuned model against the base model, raw and with the effect of answer length taken out."""
+"""Win rates of the tuned model against the base model, raw and with the effect of answer length removed."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from preflow.intervals import percentile_interval, resample_counts, unseen_inter
 _TIE = 1e-6
 _SLOPE_RIDGE = 0.1
 # Without any ridge the intercept runs to infinity when one model wins every prompt. 0.01 keeps it finite and hardly
-# moves anything else: 128 wins of 128 give 0.9994. It pulls towards "no difference", so it makes no win out of nothing.
+# moves anything else: 128 wins of 128 give 0.9994. It pulls towards "no difference", so it cannot create a win.
 _INTERCEPT_RIDGE = 0.01
 _MAX_STEPS = 200
 _STEP_TOLERANCE = 1e-9
@@ -59,13 +59,13 @@ def win_rate(
 
     The length-controlled rate follows Length-Controlled AlpacaEval (arXiv:2404.04475): the outcome is regressed on an
     intercept and tanh(length difference / its standard deviation), and the answer is read off at difference 0, which is
-    sigmoid(intercept). Its interval refits the regression on the same resamples. It leans on prompts where the lengths
-    differ either way: if nearly all tuned answers are longer, length and quality cannot be told apart, and the ridge on
-    the slope decides, in favour of quality.
+    sigmoid(intercept). Its interval refits the regression on the same resamples. It relies on prompts whose lengths
+    differ in both directions: if nearly all tuned answers are longer, length and quality cannot be told apart, and the
+    ridge on the slope decides, in favour of quality.
 
     Args:
         tuned: The judge's score of the tuned model's answer, one per prompt; null leaves the prompt out.
-        base: The same of the base model's answer.
+        base: The judge's score of the base model's answer, likewise.
         tuned_lengths: Lengths of the tuned answers, in tokens.
         base_lengths: Lengths of the base answers, in tokens.
         seed: Seed of the bootstrap.
@@ -110,7 +110,7 @@ def _length_feature(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """tanh(difference / standard deviation), in (-1, 1), shape (prompts,); zeros when all differences are equal.
 
     Equal differences carry no information on the effect of length. The scale stays that of the full sample in every
-    resample, so that all refits speak of the same feature.
+    resample, so that all refits use the same feature.
     """
     spread = float(differences.std())
     return np.tanh(differences / spread) if spread > 0 else np.zeros_like(differences)

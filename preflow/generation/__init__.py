@@ -1,1 +1,1 @@
-"""Sampling from a policy, and the log of what it answered."""
+"""Sampling from a policy, and the log of its answers."""

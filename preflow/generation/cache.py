@@ -1,7 +1,7 @@
 """A key/value cache that grows by blocks: a decoding step writes one token in place and copies nothing.
 
-Keys and values are handed out with the unused rest of the last block, which the mask hides: contiguous tensors are
-worth more to a batched matrix product than a few columns less.
+Keys and values are returned with the unused rest of the last block, which the mask hides: a batched matrix product
+gains more from contiguous tensors than it loses to a few more columns.
 """
 
 from typing import Any
@@ -16,8 +16,7 @@ _BLOCK = 32
 def block_cache(model: Any) -> DynamicCache:
     """An empty cache for a causal language model.
 
-    Full attention layers grow by blocks. Layers of another kind (sliding windows, states) stay what transformers makes
-    them.
+    Full attention layers grow by blocks. Other layers (sliding windows, states) are left as transformers makes them.
     """
     cache = DynamicCache(config=model.config)
     make: Any = _BlockLayer
@@ -26,7 +25,7 @@ def block_cache(model: Any) -> DynamicCache:
 
 
 class _BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values `[B, K, R, D]`, of which the first `_length` of R places are filled and the others are 0."""
+    """Keys and values `[B, K, R, D]`, of which the first `_length` of R positions are filled; the others are 0."""
 
     keys: Tensor
     values: Tensor
@@ -47,11 +46,11 @@ class _BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Places there will be after the next `query_length` tokens, and the place of the first of all."""
+        """The number of positions after the next `query_length` tokens, and the index of the first one."""
         return -(-(self._length + query_length) // _BLOCK) * _BLOCK, 0
 
     def get_seq_length(self) -> int:
-        """The filled places."""
+        """The number of filled positions."""
         return self._length
 
 

@@ -37,22 +37,22 @@ def log_generations(
 ) -> dict[str, Any]:
     """Samples answers to prompts into `llm_logs` and writes the same rows to `output`.
 
-    The ids of the answers follow from prompt, model, sampling settings and sample number. Those that stand in the log
-    already are not sampled again; the missing ones are, and are committed batch by batch. The artifact is then selected
-    from the database, so that artifact and log never differ, however often the step was killed before.
+    The ids of the answers follow from prompt, model, sampling settings and sample number. Answers that are in the log
+    are not sampled again; missing ones are sampled, and committed batch by batch. The artifact is then selected from
+    the database, so that artifact and log never differ, however often the step was killed before.
 
     Args:
         prompts: File of prompt rows.
         model: Reference of the policy.
-        database_url: The log.
+        database_url: DSN of the database with the log.
         output: File of generation rows to write.
         config: Settings. Another seed gives other answers, with other ids.
 
     Returns:
-        Counts, the share that ended by itself, and tokens per second of what was sampled now.
+        Counts, the share of answers that the model ended itself, and the tokens per second of this call's sampling.
 
     Raises:
-        PreflowError: Bad input, or an unreachable database.
+        PreflowError: The input is invalid, or the database is unreachable.
     """
     known_prompts = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)
     held_out = [row for row in known_prompts if row.split == "validation"]
@@ -141,6 +141,6 @@ def _generations(batch: Batch, jobs: Sequence[Job], tokenizer: Any, **origin: An
 
 
 def uniforms_of(name: str, steps: int) -> torch.Tensor:
-    """`[steps]` uniform random numbers that belong to a generation id, whichever batch or process samples it."""
+    """`[steps]` uniform random numbers that depend on a generation id alone, not on batch or process."""
     generator = torch.Generator().manual_seed(uuid.UUID(name).int & 0x7FFF_FFFF_FFFF_FFFF)
     return torch.rand(steps, generator=generator)

@@ -1,7 +1,7 @@
-"""Linear layers whose bfloat16 weights are laid out for the CPU's matrix kernels once, and not at every call.
+"""Linear layers whose bfloat16 weights are arranged for the CPU's matrix kernels once, not at every call.
 
-A decoding step multiplies few rows with every weight of the model. Without this, rearranging the weights takes a third
-of the step (`make bench-sampler`). The result is the same to the last bit. Packed layers cannot be trained.
+A decoding step multiplies few rows with every weight of the model. Without prepacking, rearranging the weights takes a
+third of the step (`make bench-sampler`). The result is bit-identical. Packed layers cannot be trained.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_ROWS = 32  # what the layout is chosen for; any number of rows works
+_ROWS = 32  # the number of rows that the layout is optimized for; any number works
 
 
 class PackedLinear(nn.Module):
@@ -21,7 +21,7 @@ class PackedLinear(nn.Module):
         self.set_weight(weight)
 
     def set_weight(self, weight: Tensor) -> None:
-        """Takes over a `[out, in]` weight."""
+        """Replaces the weight by a `[out, in]` one."""
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), _ROWS)
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batched sampling with a KV cache of its own: finished rows leave the batch, prompts are encoded once.
+"""Batched sampling with a KV cache of its own: finished rows leave the batch, equal prompts are read once.
 
 Why not `generate`: the log and PPO need explicit masks, the log-probability of each sampled token, random numbers that
 belong to the row and not to the batch, and no work for rows that have ended.
@@ -23,8 +23,8 @@ class Samples:
         ids: `[B, P + T]` int64: prompts padded on the left, then responses padded on the right.
         prompt_mask: `[B, P]` bool, true on real prompt tokens.
         response_mask: `[B, T]` bool, true on sampled tokens, the end-of-sequence token included.
-        logprobs: `[B, T]` float32 log-probabilities of the sampled tokens at that temperature, 0 outside the mask.
-        stopped: `[B]` bool, true where the response ended by itself.
+        logprobs: `[B, T]` float32 log-probabilities of the sampled tokens at the temperature, 0 outside the mask.
+        stopped: `[B]` bool, true where the model ended the response itself.
     """
 
     ids: Tensor
@@ -65,7 +65,7 @@ def sample(
         uniforms: `[B, T]` float32 in [0, 1); T is the largest number of new tokens.
         temperature: Divides the logits; 0 takes the most likely token.
         eos_ids: Tokens that end a response.
-        pad_id: Fills the places without a token.
+        pad_id: Token that fills the positions without one.
     """
     device = model.device
     uniforms = uniforms.to(device)
@@ -123,7 +123,7 @@ def decode(samples: Samples, tokenizer: Any) -> list[str]:
 
 
 def _padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`[B, P]` prompts padded on the left, and where their tokens are."""
+    """`[B, P]` prompts padded on the left, and the mask of their tokens."""
     width = max(len(prompt) for prompt in prompts)
     ids = [[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]
@@ -133,10 +133,10 @@ def _padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device)
 def _read_prompts(
     model: Any, prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, cache: DynamicCache
 ) -> Tensor:
-    """`[B, V]` logits after the prompts. Reads equal prompts once, then repeats what the cache holds of them."""
-    places: dict[tuple[int, ...], int] = {}
-    place = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
-    first = torch.tensor([place.index(number) for number in range(len(places))], device=ids.device)
+    """`[B, V]` logits after the prompts. Reads equal prompts once, then repeats their cache entries."""
+    numbers: dict[tuple[int, ...], int] = {}  # of distinct prompts, in order of appearance
+    number = [numbers.setdefault(tuple(prompt), len(numbers)) for prompt in prompts]
+    first = torch.tensor([number.index(one) for one in range(len(numbers))], device=ids.device)
     distinct = mask[first].long()
     logits: Tensor = model(
         input_ids=ids[first],
@@ -146,9 +146,9 @@ def _read_prompts(
         use_cache=True,
         logits_to_keep=1,
     ).logits[:, -1]
-    if len(places) == len(prompts):
+    if len(numbers) == len(prompts):
         return logits
-    copies = torch.tensor(place, device=ids.device)
+    copies = torch.tensor(number, device=ids.device)
     cache.batch_select_indices(copies)
     return logits[copies]
 
@@ -156,11 +156,13 @@ def _read_prompts(
 def _draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """`[B]` tokens drawn from `[B, V]` logits and their log-probabilities.
 
-    One buffer of `[B, V]` floats, changed in place: fresh ones of that size cost more than the arithmetic.
+    One buffer of `[B, V]` floats is changed in place: allocating more of that size costs more than the arithmetic.
     """
     scaled = logits.float() if logits.dtype != torch.float32 else logits.clone()
     if temperature > 0:
         scaled.div_(temperature)
+    # Cumulative sums of exp(logit - highest) are the distribution function times `total`. Drawing with uniforms * total
+    # saves the division, and log(total) is what separates a shifted logit from its log-probability.
     highest, best = scaled.max(-1, keepdim=True)
     cumulative = scaled.sub_(highest).exp_().cumsum_(-1)
     total = cumulative[:, -1:]

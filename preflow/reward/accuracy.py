@@ -18,13 +18,14 @@ from preflow.scoring.words import words
 def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, seed: int) -> dict[str, Any]:
     """Accuracy of a reward model and of two rules on pairs, with ROC curve and confusion matrix.
 
-    Ties count half. The interval is a 95 % percentile bootstrap over prompts, because pairs of one prompt are alike.
+    Ties count half. The interval is a 95 % percentile bootstrap over prompts, because pairs of one prompt are not
+    independent.
 
     Args:
-        model: Calibrated or not: only differences count.
-        pairs: At least one.
+        model: Reward model; it need not be calibrated, because only differences count.
+        pairs: Preference rows, at least one.
         encoder: Reference of the sentence encoder for the rule "the answer more similar to the prompt wins".
-        seed: Of the bootstrap, and of which side of a pair is shown first.
+        seed: Seed of the bootstrap, and of the order in which the two sides of a pair are shown.
     """
     prompts = [pair.prompt for pair in pairs]
     margins = (
@@ -39,7 +40,7 @@ def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, s
         "baseline_longer": float(
             _wins(np.array([len(words(pair.chosen)) - len(words(pair.rejected)) for pair in pairs])).mean()
         ),
-        "baseline_similarity": float(_wins(_likeness_margins(pairs, encoder)).mean()),
+        "baseline_similarity": float(_wins(_similarity_margins(pairs, encoder)).mean()),
         **_classification(margins, seed),
     }
 
@@ -48,7 +49,7 @@ def _wins(margins: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(margins > 0, 1.0, np.where(margins == 0, 0.5, 0.0))
 
 
-def _likeness_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.float32]:
+def _similarity_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.float32]:
     embed = remembering(load_encoder(encoder))
     texts = (
         [last_user_turn(pair.prompt) for pair in pairs],
@@ -56,7 +57,7 @@ def _likeness_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.f
         [row.rejected for row in pairs],
     )
     with autocast():
-        embed([text for part in texts for text in part])  # all at once, so that batches are of one length
+        embed([text for part in texts for text in part])  # all at once, so that batches hold texts of similar length
     prompts, chosen, rejected = (embed(part) for part in texts)
     margins: NDArray[np.float32] = (prompts * (chosen - rejected)).sum(1)
     return margins

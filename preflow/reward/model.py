@@ -1,11 +1,11 @@
 """A reward model: a number for a response to a prompt, higher is better, with a zero point.
 
-Two kinds, by what the base model is:
+There are two kinds, depending on the base model:
 
-- an encoder made for sentence embeddings embeds prompt and response one by one. The reward is their weighted cosine
-  plus a linear function of the response's mean vector and of its last token's, which tells whether it came to an end.
-  It starts at what the encoder knows (the cosine) and learns the rest; with a few hundred pairs that beats a
-  cross-encoder, which has to learn likeness anew.
+- an encoder made for sentence embeddings embeds prompt and response separately. The reward is their weighted cosine
+  plus a linear function of the response's mean vector and of its last token's, which tells whether it is complete.
+  Training starts from the cosine, which the encoder knows already; with a few hundred pairs that beats a
+  cross-encoder, which has to learn similarity from scratch.
 - a causal language model reads prompt and response in its chat template. The reward is a linear function of the
   hidden state at the last real token, found by its index and never by looking for padding.
 """
@@ -42,7 +42,7 @@ class RewardModel(nn.Module):
     def __init__(
         self, reference: str, *, max_length: int, kind: Kind | None = None, dtype: torch.dtype = torch.float32
     ) -> None:
-        """Loads the backbone of a base model and gives it a fresh head. The base model's own classes tell its kind."""
+        """Loads the backbone of a base model and adds a new head. By default its architecture decides the kind."""
         super().__init__()
         self.zero_point, self.scale = 0.0, 1.0
         self.tokenizer = load_tokenizer(reference)
@@ -69,7 +69,7 @@ class RewardModel(nn.Module):
 
     @torch.no_grad()
     def score(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
-        """`[B]` scores on the CPU: raw rewards less the zero point, in standard deviations."""
+        """`[B]` scores on the CPU: raw rewards minus `zero_point`, divided by `scale`."""
         self.eval()
         order = sorted(range(len(responses)), key=lambda row: len(responses[row]))
         raw = torch.empty(len(responses))
@@ -101,7 +101,7 @@ class RewardModel(nn.Module):
 
         Args:
             folder: The folder.
-            dtype: Of the backbone. Half of float32 is enough to score with.
+            dtype: Type of the backbone's weights; 16 bits are enough for scoring.
 
         Raises:
             PreflowError: The folder holds no reward model of preflow.
@@ -119,10 +119,10 @@ class RewardModel(nn.Module):
 
     def _from_embeddings(self, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
         distinct = list(dict.fromkeys(prompts))
-        places = torch.tensor([distinct.index(prompt) for prompt in prompts], device=device())
+        index = torch.tensor([distinct.index(prompt) for prompt in prompts], device=device())
         prompt_means, _ = self._embed(distinct)
         response_means, response_ends = self._embed(responses)
-        cosine = nn.functional.cosine_similarity(prompt_means[places], response_means)
+        cosine = nn.functional.cosine_similarity(prompt_means[index], response_means)
         return self.likeness * cosine + self._linear(torch.cat([response_means, response_ends], 1))
 
     def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -146,13 +146,13 @@ class RewardModel(nn.Module):
         return self._linear(hidden[torch.arange(len(rows)), lengths - 1].float())
 
     def _linear(self, features: Tensor) -> Tensor:
-        """`[B]` of the head in float32: rounded to bfloat16, scores would come in steps and tie."""
+        """`[B]` outputs of the head in float32: in bfloat16, scores would be rounded to steps and tie."""
         with torch.autocast(features.device.type, enabled=False):
             rewards: Tensor = self.head(features).squeeze(1)
         return rewards
 
     def _tokens(self, prompt: PromptText, response: str) -> list[int]:
-        """Prompt, response and end; what is too long loses the start of the prompt, never the end of the response."""
+        """Prompt, response and EOS; a text that is too long is cut at its start, so that its end is always read."""
         answer = self.tokenizer(response, add_special_tokens=False)["input_ids"]
         return [*encode_prompt(self.tokenizer, prompt), *answer, self.tokenizer.eos_token_id][-self.max_length :]
 

@@ -14,7 +14,7 @@ from preflow.reward.config import RewardModelConfig
 from preflow.reward.model import RewardModel
 from preflow.rows import Preference, Prompt, read_rows
 
-_HEAD_RATE = 100.0  # the head starts from nothing and has few pairs to get anywhere
+_HEAD_RATE = 100.0  # the head is new, and has few pairs to learn from
 _WARMUP, _WEIGHT_DECAY, _MAX_GRADIENT_NORM = 0.1, 0.01, 1.0
 
 
@@ -31,15 +31,16 @@ def train_reward_model(
 
     Args:
         pairs: File of preference rows.
-        prompts: File of prompt rows; references of validation prompts set the zero point.
+        prompts: File of prompt rows; the references of validation prompts set the zero point.
         base_model: Reference of an encoder or a causal language model.
         encoder: Reference of the sentence encoder of the similarity baseline.
-        output: Folder of the reward model to write, with what is returned, but for curve and matrix, in summary.json.
+        output: Folder of the reward model to write; its summary.json holds the returned numbers.
         config: Settings.
 
     Returns:
         Accuracy on validation pairs with its 95 % interval (bootstrap over prompts), the accuracies of preferring the
-        longer answer and the answer more similar to the prompt, ROC curve and confusion matrix, zero point and scale.
+        longer answer and of preferring the answer more similar to the prompt, ROC curve and confusion matrix, zero
+        point and scale.
 
     Raises:
         PreflowError: There is no pair to train on or to measure with.
@@ -86,7 +87,7 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelCon
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))
     )
-    model.eval()  # dropout stays off: it would add noise to the few pairs there are
+    model.eval()  # dropout stays off: it would only add noise, as there are few pairs
     with track("reward model steps", steps) as advance:
         for batch in _batches(pairs, steps, config.batch_size, config.seed):
             prompts = [row.prompt for row in batch]
@@ -103,7 +104,7 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelCon
 
 
 def _batches(pairs: Sequence[Preference], steps: int, batch_size: int, seed: int) -> Iterator[list[Preference]]:
-    """`steps` batches, pass after pass over the pairs in a new order each."""
+    """Yields `steps` batches; each pass over the pairs has a new order."""
     generator = torch.Generator().manual_seed(seed)
     queue: list[int] = []
     size = min(batch_size, len(pairs))
@@ -117,8 +118,8 @@ def _batches(pairs: Sequence[Preference], steps: int, batch_size: int, seed: int
 def _calibrate(model: RewardModel, prompts: Sequence[Prompt], validation: Sequence[Preference]) -> None:
     """Sets the zero point and the scale.
 
-    The zero point is the mean raw reward of reference answers to validation prompts, or of the preferred answers where
-    no prompt has a reference: a score of 0 then means as good as a reference (arXiv:2403.17031, detail on the RM bias).
+    The zero point is the mean raw reward of reference answers to validation prompts, or of the preferred answers if no
+    prompt has a reference: a score of 0 then means as good as a reference (arXiv:2403.17031, detail on the RM bias).
     The scale is the standard deviation of raw rewards of all validation answers.
     """
     references = [(row.prompt, row.reference) for row in prompts if row.reference and row.split == "validation"]

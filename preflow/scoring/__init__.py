@@ -1,1 +1,1 @@
-"""Automated scores: one module a metric, and the weighted label score that preferences are made of."""
+"""Automated scores: one module per metric, and the weighted label score from which preferences are made."""

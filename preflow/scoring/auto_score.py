@@ -1,4 +1,4 @@
-"""Score logged answers and write them out as scored rows."""
+"""Score logged answers with the automated metrics."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,24 +28,24 @@ def auto_score(
     database_url: str,
     output: Path,
 ) -> dict[str, Any]:
-    """Scores generations, into the log and into `output`.
+    """Scores generations, and writes the scores to the log and to `output`.
 
-    Answers that the log holds with scores of the same scorer are not scored again.
+    Answers that the log has scores of by the same scorer are not scored again.
 
     Args:
         generations: File of generation rows.
         prompts: File of prompt rows, for their references.
         encoder: Reference of the sentence encoder.
-        label_weights: Weights of the metrics that make `reward_score`.
+        label_weights: Weights of the metrics in `reward_score`.
         monitors: Metrics that are watched and never trained on.
-        database_url: The log.
+        database_url: DSN of the database with the log.
         output: File of scored generation rows to write.
 
     Returns:
         The mean of each score, the mean label score, and the rank correlation of label score and length in tokens.
 
     Raises:
-        PreflowError: Roles that overlap, unknown metrics, bad input, or an unreachable database.
+        PreflowError: Roles overlap, a metric is unknown, the input is invalid, or the database is unreachable.
     """
     check({"label_weights": label_weights, "monitors": monitors})
     rows = read_rows(generations, Generation)

@@ -9,7 +9,7 @@ from preflow.scoring.words import sentences
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
-    """Mean cosine of neighbouring sentences (0 where negative); null for an answer of fewer than two sentences."""
+    """Mean cosine of neighbouring sentences (negative ones count as 0); null for fewer than two sentences."""
     return [_coherence(sentences(text.response), embed) for text in texts]
 
 

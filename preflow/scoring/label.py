@@ -1,4 +1,4 @@
-"""The label score: what preferences are made of."""
+"""The label score, from which preferences are made."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +13,6 @@ def label_score(scores: Mapping[str, float | None], weights: Mapping[str, float]
 
 
 def scorer_digest(weights: Mapping[str, float], monitors: Sequence[str], encoder_digest: str) -> str:
-    """The identity of a way of scoring: metrics with their versions, weights, and the encoder."""
+    """The identity of a scorer: metrics with their versions, weights, and the encoder."""
     versions = {name: METRICS[name].version for name in [*weights, *monitors]}
     return digest_json([versions, dict(weights), encoder_digest])

@@ -1,4 +1,4 @@
-"""Is the answer long enough to say something, and not longer than one wants to read?"""
+"""Is the answer long enough to say something, and not too long to read?"""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ _SHORTEST, _LONGEST, _TOO_LONG = 12, 80, 240
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
-    """1 between 12 and 80 words, rising evenly from 0 words before and falling evenly to 0 at 240 words after."""
+    """1 from 12 to 80 words; below, it falls linearly to 0 at 0 words, above, linearly to 0 at 240 words."""
     return [Score(fit(len(words(text.response)))) for text in texts]
 
 
@@ -18,4 +18,4 @@ def fit(count: int) -> float:
     return max(0.0, min(1.0, count / _SHORTEST, (_TOO_LONG - count) / (_TOO_LONG - _LONGEST)))
 
 
-METRIC = Metric("length_fit", 1, "between 12 and 80 words, less outside", score)
+METRIC = Metric("length_fit", 1, "1 from 12 to 80 words, less outside", score)

@@ -1,4 +1,4 @@
-"""The one small interface of every automated metric."""
+"""The interface of every automated metric."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-"""Texts to unit vectors, `[N, D]`."""
+"""Maps N texts to unit vectors, `[N, D]` float32."""
 
 
 class Score(NamedTuple):
-    """A value in [0, 1], higher is better, or null with the reason why there is none."""
+    """A value in [0, 1], higher is better, or null with a reason."""
 
     value: float | None
     reason: str | None = None
@@ -25,8 +25,8 @@ class ScoredText:
     Attributes:
         prompt: The prompt's last user turn.
         response: The answer.
-        stopped: Whether the answer ended by itself and not at the length limit.
-        reference: A good answer, where the prompt has one.
+        stopped: Whether the model ended the answer itself, before the length limit.
+        reference: A good answer, if the prompt has one.
     """
 
     prompt: str
@@ -40,10 +40,10 @@ class Metric:
     """An automated metric.
 
     Attributes:
-        name: What users type and columns are called.
-        version: Raised whenever the same answer may get another value, so that logged scores are not mixed.
+        name: Name in settings, columns and reports.
+        version: To be raised whenever the same answer may get another value, so that scores in the log are not mixed.
         description: One line for the report.
-        score: One `Score` an answer, in order. Metrics that compare meanings call `embed`, which remembers texts.
+        score: Gives one `Score` per answer, in order. Metrics that compare meanings call `embed`.
     """
 
     name: str

@@ -8,7 +8,7 @@ from preflow.scoring.metric import Embed, Metric, Score, ScoredText
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
-    """Cosine of response and reference (0 where negative); null where the prompt has no reference."""
+    """Cosine of response and reference (0 if negative); null if the prompt has no reference."""
     known = [text for text in texts if text.reference is not None]
     if not known:
         return [Score(None, "no reference") for _ in texts]

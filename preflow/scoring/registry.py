@@ -1,4 +1,4 @@
-"""Which metrics there are, and how a batch of answers gets all the scores it asked for."""
+"""The known metrics, the check of their roles, and scoring answers by several of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -47,10 +47,10 @@ def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> 
 
 
 def check_names(metrics: Iterable[str]) -> None:
-    """Refuses a metric that does not exist.
+    """Raises if a metric is unknown.
 
     Raises:
-        PreflowError: It names the metric and those there are.
+        PreflowError: A metric is unknown; the message lists the known ones.
     """
     for name in metrics:
         if name not in METRICS:
@@ -58,14 +58,14 @@ def check_names(metrics: Iterable[str]) -> None:
 
 
 def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embed) -> dict[str, list[Score]]:
-    """Every named metric's scores of `texts`, in their order."""
+    """The scores of `texts` by every named metric, in the order of the texts."""
     return {name: METRICS[name].score(texts, embed) for name in metrics}
 
 
 def encoding(encoder: object) -> Embed:
     """An `Embed` over a sentence encoder that encodes each distinct text of a call once, longest first, in batches.
 
-    The batch that a text is in decides the last bits of its vector; here they depend on the call alone.
+    The last bits of a vector depend on the batch that its text is in; here they depend on the call alone.
     """
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -84,7 +84,7 @@ def encoding(encoder: object) -> Embed:
 
 
 def remembering(encoder: object) -> Embed:
-    """The same, but of the texts of earlier calls it remembers the newest, so that they are not encoded again."""
+    """Like `encoding`, but it keeps the vectors of the most recent texts instead of encoding them again."""
     encode = encoding(encoder)
     memory: dict[str, NDArray[np.float32]] = {}
 

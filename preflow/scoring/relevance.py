@@ -11,10 +11,10 @@ _COPY_NGRAM = 3
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
-    """Cosine of prompt and response (0 where negative), times the share of the response that is not copied.
+    """Cosine of prompt and response (0 if negative), times the share of the response that is not copied.
 
-    A response that repeats its prompt has a cosine near 1 and would win every comparison, so three-word runs that
-    stand in the prompt do not count.
+    A response that repeats its prompt has a cosine near 1 and would win every comparison, so three-word runs copied
+    from it do not count.
     """
     prompts = embed([text.prompt for text in texts])
     responses = embed([text.response for text in texts])
@@ -23,7 +23,7 @@ def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
 
 
 def copied_share(text: ScoredText) -> float:
-    """The share of the response's three-word runs that stand in the prompt, 0 where it has none."""
+    """The share of the response's three-word runs that occur in the prompt; 0 if it has none."""
     runs = ngrams(words(text.response), _COPY_NGRAM)
     known = set(ngrams(words(text.prompt), _COPY_NGRAM))
     return sum(run in known for run in runs) / len(runs) if runs else 0.0

@@ -20,18 +20,18 @@ def sentences(text: str) -> list[str]:
 
 
 def ngrams(items: Sequence[ItemT], n: int) -> list[tuple[ItemT, ...]]:
-    """All runs of `n` items, in order; none when there are fewer items."""
+    """All runs of `n` neighbouring items, in order."""
     return [tuple(items[start : start + n]) for start in range(len(items) - n + 1)]
 
 
 def distinct_n(texts: Sequence[Sequence[Hashable]], n: int) -> float | None:
-    """Different n-grams divided by all n-grams, over all texts together (Li et al. 2016, arXiv:1510.03055).
+    """Distinct n-grams divided by all n-grams, over all texts together (Li et al. 2016, arXiv:1510.03055).
 
-    Falls as texts get longer, so compare it only between models that answered the same prompts, and mind the lengths.
+    It falls as texts get longer: compare models only on the same prompts, with their lengths in mind.
 
     Args:
-        texts: One list of words or token ids per text.
-        n: The length of an n-gram.
+        texts: Words or token ids of each text.
+        n: Length of an n-gram.
 
     Returns:
         A share in (0, 1], or None when no text has `n` words.
