@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 _ROOT = Path(__file__).resolve().parents[1]
+_PACKAGES = ("preflow", "components", "pipelines")
 _LARGEST_FILE_BYTES = 300_000
 _PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
@@ -46,11 +47,8 @@ def test_no_file_names_a_path_of_the_machine_it_was_written_on(files: list[Path]
 
 
 def test_every_folder_of_code_is_a_package(files: list[Path]) -> None:
-    folders = {
-        path.parent
-        for path in files
-        if path.suffix == ".py" and path.relative_to(_ROOT).parts[0] in ("preflow", "components", "pipelines")
-    }
+    folders = {path.parent for path in files if path.suffix == ".py" and path.relative_to(_ROOT).parts[0] in _PACKAGES}
+    assert {folder.relative_to(_ROOT).parts[0] for folder in folders} == set(_PACKAGES)
     assert [str(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
 
 
@@ -64,11 +62,14 @@ def test_the_locks_hold_a_fitting_version_of_every_requirement() -> None:
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
     lines = project["dependencies"] + [line for extra in project["optional-dependencies"].values() for line in extra]
     requirements = [Requirement(line) for line in lines]
-    missing = [str(need) for need in requirements if not need.specifier.contains(pins.get(need.name, "0"))]
+    missing = [
+        str(need) for need in requirements if need.name not in pins or not need.specifier.contains(pins[need.name])
+    ]
     assert missing == [], "run `make lock`"
 
 
 def test_both_locks_pin_the_same_build_tool() -> None:
     build = _PIN.findall((_ROOT / "requirements/build.lock").read_text())
     packages = _PIN.findall((_ROOT / "requirements/packages.lock").read_text())
+    assert "setuptools" in dict(build)
     assert set(build) <= set(packages)
