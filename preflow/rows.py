@@ -179,35 +179,48 @@ def parse_row(row_type: type[RowT], record: Any, where: str) -> RowT:
         ) from None
 
 
-def read_records(uri: str | os.PathLike[str], *, allow_empty: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Reads the JSON objects of a JSON Lines file, each with the words that name its place.
+def read_lines(uri: str | os.PathLike[str], *, allow_empty: bool = False) -> Iterator[tuple[str, str]]:
+    """Reads the lines of a JSON Lines file that are not blank, each with its location, such as `prompts.jsonl, line 3`.
 
     Args:
         uri: Local path, gs:// URI or packaged name.
-        allow_empty: Whether a file without rows is fine, as feedback is where nobody said anything.
+        allow_empty: Whether the file may have no rows.
 
     Raises:
-        PreflowError: The file is missing, empty, or has a line that is not a JSON object of proper Unicode.
+        PreflowError: The file is missing or empty.
     """
     name = os.fspath(uri)
     empty = True
     with open_text(name) as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{name}, line {number}"
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise PreflowError(f"{where}: not JSON ({error}); each line must be one JSON object") from None
-            if not isinstance(record, dict):
-                raise PreflowError(f"{where}: a JSON object was expected, got {type(record).__name__}")
-            if _HALF_CHARACTER.search(line):
-                _refuse_half_characters(record, where)
-            empty = False
-            yield where, record
+            if line.strip():
+                empty = False
+                yield f"{name}, line {number}", line
     if empty and not allow_empty:
         raise PreflowError(f"{name}: the file is empty; at least one row is needed")
+
+
+def parse_record(line: str, where: str) -> dict[str, Any]:
+    """Parses a line of a JSON Lines file.
+
+    Raises:
+        PreflowError: It is not a JSON object of valid Unicode; the message names `where`.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise PreflowError(f"{where}: not JSON ({error}); each line must be one JSON object") from None
+    if not isinstance(record, dict):
+        raise PreflowError(f"{where}: a JSON object was expected, got {type(record).__name__}")
+    if _HALF_CHARACTER.search(line):
+        _refuse_half_characters(record, where)
+    return record
+
+
+def read_records(uri: str | os.PathLike[str], *, allow_empty: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Reads the JSON objects of a JSON Lines file, each with its location; see `read_lines` and `parse_record`."""
+    for where, line in read_lines(uri, allow_empty=allow_empty):
+        yield where, parse_record(line, where)
 
 
 def read_rows(uri: str | os.PathLike[str], row_type: type[RowT], *, allow_empty: bool = False) -> list[RowT]:

@@ -1,9 +1,10 @@
 """Preference data in any accepted form, as feedback rows.
 
-The forms are told apart by their fields; one file may mix them. Unknown fields of foreign forms are ignored, as foreign
-data carries columns of its own; of our own rows they are an error.
+The forms are told apart by their fields, and one file may mix them. Unknown fields of foreign forms are ignored,
+because foreign data has columns of its own; in our own rows they are an error.
 """
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from preflow.errors import PreflowError
@@ -12,7 +13,17 @@ from preflow.feedback.fields import vertex_prompt as prompt_of_vertex
 from preflow.feedback.rules import check_feedback, check_identity
 from preflow.feedback.trl import prompt_and_completions
 from preflow.identity import digest_json, normalise, prompt_id, with_instruction
-from preflow.rows import Feedback, JudgedResponse, Preference, PromptText, parse_row, read_records
+from preflow.rows import (
+    Feedback,
+    FeedbackKind,
+    FeedbackSource,
+    JudgedResponse,
+    Preference,
+    PromptText,
+    parse_record,
+    parse_row,
+    read_lines,
+)
 
 ACCEPTED_FORMS = (
     "feedback rows (feedback_id, kind, ...), Vertex (input_text or messages, candidate_0, candidate_1, choice), "
@@ -20,19 +31,29 @@ ACCEPTED_FORMS = (
     "ranking (prompt, responses, ranking or bestIndex)"
 )
 _LABELER = "external"
-_NO_TIME = "1970-01-01T00:00:00+00:00"  # foreign rows bring no time, and the same file must give the same rows
+_NO_TIME = "1970-01-01T00:00:00+00:00"  # foreign rows have no time, and the same file must give the same rows
 
 
 class ImportedFeedback(NamedTuple):
-    """What a preference dataset holds.
+    """The content of a preference dataset.
 
     Attributes:
-        rows: Feedback rows, each with the words that name its place in the file.
-        identical: How many records were left out because their texts are the same: they say nothing.
+        rows: Feedback rows, each with its location, such as `feedback.jsonl, line 3`.
+        identical: Number of records left out because all their texts are identical.
     """
 
     rows: list[tuple[str, Feedback]]
     identical: int
+
+
+class _Judgement(NamedTuple):
+    """A record of a foreign form."""
+
+    kind: FeedbackKind
+    prompt: PromptText
+    responses: list[JudgedResponse]
+    value: Any
+    source: FeedbackSource = "human"
 
 
 def read_preferences(uri: str, instruction: str = "") -> ImportedFeedback:
@@ -40,44 +61,92 @@ def read_preferences(uri: str, instruction: str = "") -> ImportedFeedback:
 
     Args:
         uri: Local path, gs:// URI or packaged name of JSON Lines in any accepted form.
-        instruction: System turn for prompts that bring none.
+        instruction: System turn for prompts without one.
 
     Raises:
         PreflowError: A record has no accepted form or a wrong value; the message names file, line and field.
     """
+    (rows, identical), refused = read_feedback_file(uri)
+    for problem in refused.values():
+        raise PreflowError(problem)
+    return ImportedFeedback([(where, _instructed(row, instruction)) for where, row in rows], identical)
+
+
+def read_feedback_file(
+    uri: str, labeler: str | None = None, source: FeedbackSource | None = None
+) -> tuple[ImportedFeedback, dict[str, str]]:
+    """Reads all lines of a preference dataset, the refused ones too.
+
+    Args:
+        uri: Local path, gs:// URI or packaged name of JSON Lines in any accepted form.
+        labeler: Labeler of every row; None keeps the labeler of our own rows.
+        source: Source of every row; None keeps the source of our own rows.
+
+    Returns:
+        The feedback, and the error messages of the refused lines by location, in the order of the file.
+
+    Raises:
+        PreflowError: The file is missing or empty.
+    """
     rows: list[tuple[str, Feedback]] = []
-    known: set[str] = set()
+    refused: dict[str, str] = {}
+    ids: set[str] = set()
+    occurrences: Counter[str] = Counter()
     identical = 0
-    for number, (where, record) in enumerate(read_records(uri)):
-        imported = import_record(record, where, number)
+    for where, line in read_lines(uri):
+        try:
+            imported = import_record(parse_record(line, where), where, occurrences, labeler, source)
+            for row in imported:
+                if row.feedback_id in ids:
+                    raise wrong(where, "feedback_id", f"'{row.feedback_id}' is in the file twice; keep one")
+                ids.add(row.feedback_id)
+        except PreflowError as error:
+            refused[where] = str(error)
+            continue
         identical += not imported
-        for row in imported:
-            if row.feedback_id in known:
-                raise wrong(where, "feedback_id", f"'{row.feedback_id}' stands in the file twice; keep one")
-            known.add(row.feedback_id)
-            rows.append((where, _instructed(row, instruction)))
-    return ImportedFeedback(rows, identical)
+        rows += [(where, row) for row in imported]
+    return ImportedFeedback(rows, identical), refused
 
 
-def import_record(record: Record, where: str, number: int) -> list[Feedback]:
-    """One record of any accepted form as feedback rows.
+def import_record(
+    record: Record,
+    where: str,
+    occurrences: Counter[str],
+    labeler: str | None = None,
+    source: FeedbackSource | None = None,
+) -> list[Feedback]:
+    """Turns one record of any accepted form into feedback rows.
+
+    The id of a foreign row is a digest of its content and of how often the file has held that content so far. So the
+    rows of a file do not depend on the order of its lines.
 
     Args:
         record: The parsed JSON object.
-        where: Names its place in an error.
-        number: Its number in the file; makes the ids of equal records differ.
+        where: Location of the record, for errors.
+        occurrences: How often the file has held each content before this record; updated.
+        labeler: Labeler of the rows; None keeps that of our own row, and is `external` for other forms.
+        source: Source of the rows; None keeps that of our own row or pair, and is `human` for other forms.
 
     Returns:
-        Mostly one row. None where all texts are the same; one for each beaten response where only the best is named.
+        Usually one row; none if all texts are identical; one per other response if only the best is named.
 
     Raises:
         PreflowError: The record has no accepted form or a wrong value.
     """
     fields = set(record)
     if "feedback_id" in fields or {"kind", "labeler"} <= fields:
-        return [_from_feedback(record, where)]
+        changes = {"labeler": labeler, "source": source}
+        row = parse_row(Feedback, {**record, **{key: one for key, one in changes.items() if one is not None}}, where)
+        check_feedback(row, where)
+        return [row]
+    judgements = _judgements(record, where)
+    return [_feedback(one, labeler or _LABELER, source or one.source, occurrences) for one in judgements]
+
+
+def _judgements(record: Record, where: str) -> list[_Judgement]:
+    fields = set(record)
     if {"chosen", "rejected", "prompt_id", "split"} <= fields:
-        return _from_preference(record, where, number)
+        return _from_preference(record, where)
     forms = {
         "Vertex": bool({"candidate_0", "candidate_1"} & fields),
         "TRL": bool({"chosen", "rejected"} & fields),
@@ -88,37 +157,30 @@ def import_record(record: Record, where: str, number: int) -> list[Feedback]:
         problem = f"fits {' and '.join(fitting)} at once" if fitting else "has no accepted form"
         found = ", ".join(sorted(fields)) or "none"
         raise PreflowError(f"{where}: the record {problem} (fields found: {found}); accepted are {ACCEPTED_FORMS}")
-    return {"Vertex": _from_vertex, "TRL": _from_trl, "ranking": _from_ranking}[fitting[0]](record, where, number)
+    return {"Vertex": _from_vertex, "TRL": _from_trl, "ranking": _from_ranking}[fitting[0]](record, where)
 
 
-def _from_feedback(record: Record, where: str) -> Feedback:
-    row = parse_row(Feedback, record, where)
-    check_feedback(row, where)
-    return row
-
-
-def _from_preference(record: Record, where: str, number: int) -> list[Feedback]:
-    """Our own pairs, read back. A pair that automated scores made is no person's word and stays `auto`."""
+def _from_preference(record: Record, where: str) -> list[_Judgement]:
+    """Reads one of our own pairs. A pair made from automated scores keeps a source that is not a person: `auto`."""
     row = parse_row(Preference, record, where)
     check_identity(row, where)
     texts = [nonblank(row.chosen, "chosen", where), nonblank(row.rejected, "rejected", where)]
-    source = "auto" if row.source == "label" else row.source
-    return [one.model_copy(update={"source": source}) for one in _pairwise(row.prompt, texts, 0, number)]
+    return _pairwise(row.prompt, texts, 0, "auto" if row.source == "label" else row.source)
 
 
-def _from_vertex(record: Record, where: str, number: int) -> list[Feedback]:
+def _from_vertex(record: Record, where: str) -> list[_Judgement]:
     prompt = prompt_of_vertex(record, where)
     candidates = [text(record, field, where) for field in ("candidate_0", "candidate_1")]
     choice = position(required(record, "choice", where), 2, "choice", where)
-    return _pairwise(prompt, candidates, choice, number)
+    return _pairwise(prompt, candidates, choice)
 
 
-def _from_trl(record: Record, where: str, number: int) -> list[Feedback]:
+def _from_trl(record: Record, where: str) -> list[_Judgement]:
     pair = prompt_and_completions(record, where)
-    return _pairwise(pair.prompt, [pair.chosen, pair.rejected], 0, number) if pair else []
+    return _pairwise(pair.prompt, [pair.chosen, pair.rejected], 0) if pair else []
 
 
-def _from_ranking(record: Record, where: str, number: int) -> list[Feedback]:
+def _from_ranking(record: Record, where: str) -> list[_Judgement]:
     prompt = prompt_text(required(record, "prompt", where), "prompt", where)
     responses = _responses(record["responses"], where)
     count = len(responses)
@@ -127,13 +189,12 @@ def _from_ranking(record: Record, where: str, number: int) -> list[Feedback]:
     if order and best is not None and order[0] != best:
         raise wrong(where, "bestIndex", f"is {best}, but 'ranking' puts {order[0]} first")
     if order:
-        return [] if _same(responses) else [_feedback("ranking", prompt, responses, order, number)]
+        return [] if _identical(responses) else [_Judgement("ranking", prompt, responses, order)]
     if best is None:
         raise wrong(where, "ranking", "is missing; give 'ranking' (positions from 0, best first) or 'bestIndex'")
-    # Nothing is known about the order of the others, so each is only compared with the best.
-    others = [response for index, response in enumerate(responses) if index != best]
-    pairs = [[responses[best], other] for other in others if not _same([responses[best], other])]
-    return [_feedback("pairwise", prompt, pair, 0, [number, rank]) for rank, pair in enumerate(pairs)]
+    # The order of the others is unknown, so each is only compared with the best.
+    pairs = [[responses[best], other] for index, other in enumerate(responses) if index != best]
+    return [_Judgement("pairwise", prompt, pair, 0) for pair in pairs if not _identical(pair)]
 
 
 def _responses(value: Any, where: str) -> list[JudgedResponse]:
@@ -146,8 +207,8 @@ def _responses(value: Any, where: str) -> list[JudgedResponse]:
             name = one.get("id")
             if name is not None and not isinstance(name, str):
                 raise wrong(where, f"{place}.id", "must be a text")
-            told = nonblank(required(one, "text", f"{where}, {place}"), f"{place}.text", where)
-            responses.append(JudgedResponse(generation_id=name, text=told))
+            content = nonblank(required(one, "text", f"{where}, {place}"), f"{place}.text", where)
+            responses.append(JudgedResponse(generation_id=name, text=content))
         else:
             responses.append(JudgedResponse(text=nonblank(one, place, where)))
     return responses
@@ -160,27 +221,29 @@ def _order(value: Any, count: int, where: str) -> list[int]:
     return list(value)
 
 
-def _pairwise(prompt: PromptText, texts: list[str], better: int, number: int) -> list[Feedback]:
+def _pairwise(prompt: PromptText, texts: list[str], better: int, source: FeedbackSource = "human") -> list[_Judgement]:
     responses = [JudgedResponse(text=one) for one in texts]
-    return [] if _same(responses) else [_feedback("pairwise", prompt, responses, better, number)]
+    return [] if _identical(responses) else [_Judgement("pairwise", prompt, responses, better, source)]
 
 
-def _same(responses: list[JudgedResponse]) -> bool:
+def _identical(responses: list[JudgedResponse]) -> bool:
     return len({normalise(response.text) for response in responses}) == 1
 
 
-def _feedback(kind: Any, prompt: PromptText, responses: list[JudgedResponse], value: Any, number: Any) -> Feedback:
-    identity = prompt_id(prompt)
-    content = [identity, [response.text for response in responses], value, number]
+def _feedback(judgement: _Judgement, labeler: str, source: FeedbackSource, occurrences: Counter[str]) -> Feedback:
+    kind, prompt, responses, value, _ = judgement
+    # The whole body takes part: rows with the same id never differ, whichever of them a file holds first.
+    content = digest_json([kind, prompt, [response.model_dump() for response in responses], value, labeler, source])
+    occurrences[content] += 1
     return Feedback(
-        feedback_id=f"{_LABELER}-{digest_json(content)}",
+        feedback_id=f"{_LABELER}-{digest_json([content, occurrences[content]])}",
         kind=kind,
-        prompt_id=identity,
+        prompt_id=prompt_id(prompt),
         prompt=prompt,
         responses=responses,
         value=value,
-        labeler=_LABELER,
-        source="human",
+        labeler=labeler,
+        source=source,
         created_at=_NO_TIME,
     )
 

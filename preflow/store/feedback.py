@@ -27,22 +27,32 @@ _SELECT_BY_ID = f"SELECT {_COLUMNS} FROM feedback WHERE feedback_id = ANY(%s)"
 def append_feedback(connection: Connection, rows: Sequence[Feedback]) -> int:
     """Appends feedback that keeps the rules (`feedback.rules.check_feedback`), in one transaction.
 
-    A row whose id is there with the same body is left out, so a call can be repeated. `created_at` is no part of the
-    body: who sends the same words again, later, says the same. The first time stands.
+    A row whose id is known with the same body is left out, so a call can be repeated and moves no watermark.
+    `created_at` is not part of the body: a judgement that is sent again keeps its first time.
 
     Returns:
-        How many rows were new.
+        The number of new rows.
 
     Raises:
         PreflowError: The id of a row is taken by another body. Nothing is written then.
     """
-    # In the order of their ids: two processes that append the same rows then wait for each other, and never deadlock.
+    # In the order of ids: two processes that append the same rows then wait for each other, and never deadlock.
     ordered = sorted(rows, key=lambda row: row.feedback_id)
     with connection, connection.cursor() as cursor:
         new = insert_rows(cursor, _INSERT, (_as_columns(row) for row in ordered))
-        if len(new) < len(rows):
-            _refuse_other_bodies(cursor, ordered)
+        # Looked up after the insert, so that rows that share an id within this call are compared, too.
+        taken = _taken_ids(cursor, ordered) if len(new) < len(rows) else []
+        if taken:
+            raise PreflowError(
+                f"feedback '{taken[0]}': the id is taken by another body; feedback is append-only, use a new id"
+            )
     return len(new)
+
+
+def taken_feedback_ids(connection: Connection, rows: Sequence[Feedback]) -> list[str]:
+    """The ids of those rows whose id the store holds with another body."""
+    with connection, connection.cursor() as cursor:
+        return _taken_ids(cursor, rows)
 
 
 def feedback_watermark(connection: Connection) -> str:
@@ -93,15 +103,12 @@ def read_feedback(connection: Connection, watermark: str) -> list[Feedback]:
         return [_from_columns(record) for record in cursor.fetchall()]
 
 
-def _refuse_other_bodies(cursor: Cursor, rows: Sequence[Feedback]) -> None:
-    """Compares rows with what stands under their ids, after the insert: so rows given twice are compared too."""
-    stored: dict[str, dict[str, Any]] = {}
+def _taken_ids(cursor: Cursor, rows: Sequence[Feedback]) -> list[str]:
+    stored: dict[str, Any] = {}
     for part in chunks(rows):
         cursor.execute(_SELECT_BY_ID, ([clean(row.feedback_id) for row in part],))
         stored |= {record[0]: _body(_from_columns(record)) for record in cursor.fetchall()}
-    for row in rows:
-        if stored[clean(row.feedback_id)] != _body(row):
-            raise _wrong(row, "the id is taken by another body; feedback is append-only, give a new id")
+    return [row.feedback_id for row in rows if stored.get(clean(row.feedback_id), _body(row)) != _body(row)]
 
 
 def _body(row: Feedback) -> Any:
@@ -121,7 +128,3 @@ def _from_columns(record: tuple[Any, ...]) -> Feedback:
     fields = dict(zip(_FIELDS, record, strict=True))
     fields["created_at"] = fields["created_at"].astimezone(UTC).isoformat().replace("+00:00", "Z")
     return Feedback(**fields)
-
-
-def _wrong(row: Feedback, what: str) -> PreflowError:
-    return PreflowError(f"feedback '{row.feedback_id}': {what}")

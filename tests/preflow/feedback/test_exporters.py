@@ -1,5 +1,6 @@
 """What is written out in a foreign form reads back as the same pair."""
 
+from collections import Counter
 from typing import Any, get_args
 
 import pytest
@@ -40,7 +41,7 @@ def pair(prompt: PromptText, chosen: str, rejected: str, **fields: Any) -> Prefe
 
 
 def back(record: dict[str, Any]) -> tuple[Feedback, str, str]:
-    (row,) = import_record(record, "here", 0)
+    (row,) = import_record(record, "here", Counter())
     assert isinstance(row.value, int)
     return row, row.responses[row.value].text, row.responses[1 - row.value].text
 
@@ -111,5 +112,5 @@ def test_rankings_read_back(texts: list[str], named: bool, random: Any) -> None:
         feedback_id="f", kind="ranking", prompt_id=prompt_id("p"), prompt="p", responses=responses, value=order,
         labeler="ann", source="human", created_at="2026-01-01T00:00:00Z",
     )  # fmt: skip
-    (row,) = import_record(to_ranking(feedback), "here", 0)
+    (row,) = import_record(to_ranking(feedback), "here", Counter())
     assert (row.responses, row.value) == (feedback.responses, feedback.value)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from preflow.errors import PreflowError
 from preflow.feedback.importers import import_record, read_preferences
@@ -42,7 +44,7 @@ def turn(role: str, content: str) -> dict[str, str]:
 
 
 def imported(record: dict[str, Any]) -> list[Feedback]:
-    return import_record(record, "f.jsonl, line 1", 0)
+    return import_record(record, "f.jsonl, line 1", Counter())
 
 
 def better_and_worse(record: dict[str, Any]) -> tuple[Any, str, str]:
@@ -78,13 +80,50 @@ def test_foreign_rows_are_of_one_external_labeler_and_have_no_time() -> None:
     assert row.prompt_id == prompt_id("What is dew?")
 
 
-def test_ids_follow_from_content_and_place() -> None:
-    (first,) = import_record(VERTEX, "a, line 1", 0)
-    (again,) = import_record({**VERTEX, "source": "other"}, "b, line 1", 0)
-    (later,) = import_record(VERTEX, "a, line 2", 1)
-    (other,) = import_record({**VERTEX, "choice": 0}, "a, line 1", 0)
+def test_ids_follow_from_content_and_occurrence() -> None:
+    seen: Counter[str] = Counter()
+    (first,) = import_record(VERTEX, "a, line 1", seen)
+    (other,) = import_record({**VERTEX, "choice": 0}, "a, line 2", seen)
+    (second,) = import_record(VERTEX, "a, line 3", seen)
+    (again,) = import_record({**VERTEX, "source": "other"}, "b, line 9", Counter())
     assert first.feedback_id == again.feedback_id
-    assert len({first.feedback_id, later.feedback_id, other.feedback_id}) == 3
+    assert len({first.feedback_id, other.feedback_id, second.feedback_id}) == 3
+
+
+def test_labelers_and_sources_have_ids_of_their_own() -> None:
+    def row(*given: Any) -> Feedback:
+        return import_record(VERTEX, "a, line 1", Counter(), *given)[0]
+
+    assert (row("ann", "user").labeler, row("ann", "user").source) == ("ann", "user")
+    assert len({row().feedback_id, row("ann").feedback_id, row("bob").feedback_id, row("bob", "user").feedback_id}) == 4
+
+
+POOL = [
+    VERTEX,
+    {**VERTEX, "choice": 0},
+    {**VERTEX, "input_text": "What is dew? "},  # the same prompt id, another text
+    TRL,
+    {**RANKING, "responses": [{"id": f"g{number}", "text": text} for number, text in enumerate(RANKING["responses"])]},
+    RANKING,
+    {"prompt": "What is dew?", "responses": ["Water.", "Fog.", "Rain."], "bestIndex": 0},
+    {"prompt": "What is dew?", "responses": ["Water.", "Fog.", "Fog."], "bestIndex": 0},
+    PREFERENCE,
+    {**PREFERENCE, "source": "user"},
+]
+
+
+@given(st.lists(st.sampled_from(POOL), min_size=1, max_size=15), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_a_shuffled_file_is_the_same_feedback(records: list[dict[str, Any]], random: Any) -> None:
+    def rows(of: list[dict[str, Any]]) -> list[Feedback]:
+        seen: Counter[str] = Counter()
+        return [row for record in of for row in import_record(record, "here", seen)]
+
+    shuffled = records[:]
+    random.shuffle(shuffled)
+    expected = {row.feedback_id: row for row in rows(records)}
+    assert {row.feedback_id: row for row in rows(shuffled)} == expected
+    assert len(expected) == len(rows(records))
 
 
 def test_vertex_messages_and_context_become_turns() -> None:
@@ -253,7 +292,7 @@ def test_an_instruction_opens_every_prompt_that_has_no_system_turn(tmp_path: Pat
 
 
 def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PreflowError, match="line 2: field 'feedback_id': 'f1' stands in the file twice"):
+    with pytest.raises(PreflowError, match="line 2: field 'feedback_id': 'f1' is in the file twice"):
         read_preferences(write(tmp_path / "p.jsonl", FEEDBACK, {**FEEDBACK, "value": -1}))
 
 
