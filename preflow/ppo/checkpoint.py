@@ -1,48 +1,57 @@
-"""Everything that a run of PPO needs to go on where it was killed, as if nothing had happened.
+"""What a PPO run needs to be resumed with a bit-identical result after it was killed.
 
 A checkpoint is a folder of safetensors and JSON. `latest.json` names the newest one and is written last, so that a
-checkpoint is either whole or not there, on a disk and in Cloud Storage alike.
+checkpoint is either whole or absent, on a disk and in Cloud Storage alike.
+
+A folder of checkpoints has one writer. A local one is locked while a run uses it. One in Cloud Storage is not locked:
+it has one writer by design, as pipelines there run a step once at a time.
 """
 
+import fcntl
 import json
 import math
+import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from preflow.errors import PreflowError
 from preflow.ppo.algorithm import RewardStatistics
 from preflow.ppo.policy import Policy
+from preflow.ppo.processes import any_process, is_first
 from preflow.uris import delete_folder, exists, fetch_folder, is_gcs, read_bytes, upload
-from preflow.writing import written_beside
+from preflow.writing import reason, written_beside
 
 _WEIGHTS, _MOMENTS, _RANDOM, _STATE = "weights.safetensors", "moments.safetensors", "random.safetensors", "state.json"
 _BEST, _LATEST = "best.safetensors", "latest.json"
+_SECONDS_BETWEEN_TRIES = 1.0
 
 
 @dataclass
-class RunState:
-    """What a run knows besides weights and optimizers.
+class TrainingState:
+    """State of a run besides weights and optimizers.
 
     Attributes:
-        kl_coeff: Of the next update.
-        statistics: Of all scores so far.
-        queue: Places of the train prompts that are left of this pass.
-        log: The rows of the updates that are done.
-        first_lengths: Tokens of the first update's answers.
-        first_scores: Their scores.
-        stop_reason: Why the run ended before its last update, '' while it goes on.
-        first_validation: Scores of the validation prompts before anything was learnt.
-        best_update: After how many updates the policy scored best on them.
+        kl_coeff: KL coefficient of the next update.
+        statistics: Statistics of all scores so far.
+        queue: Indices of the train prompts left in this pass.
+        log: Rows of the finished updates.
+        first_lengths: Lengths of the first update's answers in tokens.
+        first_scores: Scores of the first update's answers.
+        stop_reason: Why the run ended before its last update; '' while it continues.
+        first_validation: Scores of the validation prompts before training.
+        best_update: Number of updates after which the policy scored best on them.
         best_reward: Its mean score.
         best: Its trained weights, if they are kept.
-        warnings: What monitors said.
+        warnings: Warnings of falling monitors.
     """
 
     kl_coeff: float
@@ -60,7 +69,7 @@ class RunState:
 
     @property
     def updates(self) -> int:
-        """How many updates the policy has learnt from: nothing is learnt in the one that a run stops at."""
+        """Number of updates that trained the policy; the update at which a run stops early trains nothing."""
         return len(self.log) - bool(self.stop_reason)
 
 
@@ -69,15 +78,15 @@ def save_checkpoint(
     policy: Policy,
     optimizers: Sequence[torch.optim.Optimizer],
     generator: torch.Generator,
-    state: RunState,
+    state: TrainingState,
 ) -> None:
-    """Writes a checkpoint under a local path or gs:// URI, then removes the one before it.
+    """Writes a checkpoint under a local path or gs:// URI, then removes the previous one.
 
     Args:
-        uri: Folder of the checkpoints of one run.
-        policy: Whose trained weights are kept.
-        optimizers: Whose moments are kept.
-        generator: Whose state is kept.
+        uri: Folder of the run's checkpoints.
+        policy: Policy whose trained weights are kept.
+        optimizers: Optimizers whose moments are kept.
+        generator: Generator whose state is kept, along with that of torch.
         state: Everything else.
     """
     before, name = _latest(uri), f"update-{len(state.log):05d}"
@@ -98,8 +107,8 @@ def save_checkpoint(
 
 def load_checkpoint(
     uri: str, policy: Policy, optimizers: Sequence[torch.optim.Optimizer], generator: torch.Generator
-) -> RunState | None:
-    """Puts everything back as `save_checkpoint` found it. None where there is no checkpoint."""
+) -> TrainingState | None:
+    """Restores what `save_checkpoint` wrote; returns None if there is no checkpoint."""
     name = _latest(uri)
     if not name:
         return None
@@ -111,12 +120,59 @@ def load_checkpoint(
     _put_moments(optimizers, moments)
     generator.set_state(random["generator"])
     torch.set_rng_state(random["torch"])
-    return RunState(**{**kept, "statistics": RewardStatistics(**kept["statistics"]), "best": best})
+    return TrainingState(**{**kept, "statistics": RewardStatistics(**kept["statistics"]), "best": best})
+
+
+@contextmanager
+def one_writer(uri: str) -> Iterator[None]:
+    """Holds a local folder of checkpoints for the block, and waits first while another run holds it.
+
+    Of several processes of one run, the first holds it and all wait. The lock is a file beside the folder, which may be
+    deleted meanwhile. The kernel releases it when its process ends, however that happens.
+
+    Raises:
+        PreflowError: The lock cannot be written.
+    """
+    if not uri or is_gcs(uri):
+        yield
+        return
+    path, waiting = Path(uri).with_name(f".{Path(uri).name}.lock"), False
+    lock = _try_lock(path) if is_first() else None
+    # Each try is a short collective: one that waited for hours would exceed the time limit of the process group.
+    while not any_process(lock is not None):
+        if is_first() and not waiting:
+            print(f"waiting for another process that trains this policy (checkpoint {uri})", flush=True)
+        waiting = True
+        time.sleep(_SECONDS_BETWEEN_TRIES)
+        lock = _try_lock(path) if is_first() else None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            path.unlink(missing_ok=True)  # before it is released, or it could be another's by then
+            lock.close()
+
+
+def _try_lock(path: Path) -> IO[str] | None:
+    """An open and locked file; None if another process has it, or deleted it while it was being locked."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        file.close()
+        return None
+    except OSError as error:
+        raise PreflowError(f"{path}: {reason(error)}") from error
 
 
 @contextmanager
 def _written(uri: str) -> Iterator[Path]:
-    """A local path to write a file or folder to, which then is at `uri` as a whole."""
+    """Yields a local path; the file or folder written to it then appears at `uri` as a whole."""
     if not is_gcs(uri):
         with written_beside(Path(uri)) as beside:
             yield beside
@@ -127,19 +183,19 @@ def _written(uri: str) -> Iterator[Path]:
 
 
 def _latest(uri: str) -> str:
-    """The name of the newest checkpoint, '' where there is none."""
-    place = f"{uri}/{_LATEST}"
-    return str(json.loads(read_bytes(place))["checkpoint"]) if exists(place) else ""
+    """Name of the newest checkpoint, '' if there is none."""
+    latest = f"{uri}/{_LATEST}"
+    return str(json.loads(read_bytes(latest))["checkpoint"]) if exists(latest) else ""
 
 
 def trained_weights(policy: Policy) -> dict[str, Tensor]:
-    """Copies of all that is trained, by name, on the CPU."""
+    """Copies of all trained weights on the CPU, by name."""
     return _copied({name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad})
 
 
 @torch.no_grad()
 def put_weights(policy: Policy, weights: Mapping[str, Tensor]) -> None:
-    """Takes over what `trained_weights` gave."""
+    """Sets all trained weights to those that `trained_weights` returned."""
     for name, parameter in policy.named_parameters():
         if parameter.requires_grad:
             parameter.copy_(weights[name])
@@ -160,12 +216,12 @@ def _put_moments(optimizers: Sequence[torch.optim.Optimizer], moments: Mapping[s
         settings = optimizer.state_dict()
         settings["state"] = {}
         for key, value in moments.items():
-            place, parameter, name = key.split(".")
-            if int(place) == number:
+            owner, parameter, name = key.split(".")
+            if int(owner) == number:
                 settings["state"].setdefault(int(parameter), {})[name] = value
         optimizer.load_state_dict(settings)
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, and each with memory of its own, as safetensors wants them."""
+    """Copies on the CPU, each with memory of its own, as safetensors requires."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

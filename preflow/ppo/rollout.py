@@ -78,7 +78,7 @@ class Rollout:
         return float((k1(self.logprobs, self.reference) * self.mask).sum(1).mean())
 
 
-def collect(
+def collect_rollout(
     prompts: Sequence[Prompt],
     policy: Policy,
     sampler: SamplingCopy,

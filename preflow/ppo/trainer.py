@@ -1,9 +1,10 @@
-"""The PPO loop: sample, score, update, log, again."""
+"""The PPO loop: sample, score, update, log, repeat."""
 
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,12 +15,19 @@ from preflow.errors import PreflowError
 from preflow.identity import digest_json
 from preflow.models import load_encoder, load_tokenizer, model_digest
 from preflow.ppo.algorithm import adapted
-from preflow.ppo.checkpoint import RunState, load_checkpoint, put_weights, save_checkpoint, trained_weights
+from preflow.ppo.checkpoint import (
+    TrainingState,
+    load_checkpoint,
+    one_writer,
+    put_weights,
+    save_checkpoint,
+    trained_weights,
+)
 from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig, classifier_of
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.processes import agree, is_first, start
 from preflow.ppo.reward_sources import load_rewards
-from preflow.ppo.rollout import Rollout, collect
+from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.ppo.training_log import LengthsAndScores, event_log, log_row
 from preflow.ppo.update import UpdateStats, make_optimizers, update
@@ -52,99 +60,111 @@ def ppo_optimize(
 ) -> dict[str, Any]:
     """Optimizes a policy with PPO (arXiv:1707.06347, arXiv:1909.08593).
 
-    Only train prompts are used. The reference of the KL penalty is the model that the run starts from.
+    Only train prompts are used. The reference of the KL penalty is the model that the run starts from. The caller's
+    random state is left unchanged.
 
     Args:
         prompts: File of prompt rows.
         model: Reference of the policy to start from.
-        reward_model: Folder of a reward model; None where neither the reward nor the critic needs one.
-        output: Folder to write the policy and its tokenizer to: a LoRA adapter, or the whole model.
-        training_log: File to write one row an update to.
+        reward_model: Folder of a reward model; None if neither the reward nor the critic needs one.
+        output: Folder for the policy and its tokenizer: a LoRA adapter, or the whole model.
+        training_log: File for one row per update.
         config: Settings.
-        reward_weights: The parts of the reward with their weights, see `load_rewards`.
+        reward_weights: Weights of the parts of the reward, see `load_rewards`.
         encoder: Reference of the sentence encoder, for rewards and monitors that compare meanings.
-        monitors: Metrics that judge the validation prompts' answers and have no part in the reward.
-        checkpoints: Folder or gs:// URI under which the run keeps, in a folder that is named by all it was started
-            with, what it needs to go on after a kill; '' keeps nothing. A run that finds a checkpoint of its own goes
-            on from it and ends with the same weights. A run that is done leaves none.
-        logging_dir: Folder or gs:// URI of logs for TensorBoard; '' writes none.
+        monitors: Metrics of the validation prompts' answers that are not part of the reward.
+        checkpoints: Folder or gs:// URI for checkpoints, each run's in a folder named after all its inputs; '' keeps
+            none. A run that finds its checkpoint resumes from it, with a bit-identical result, and deletes it when it
+            is done. If another process has the run's folder, it waits for it.
+        logging_dir: Folder or gs:// URI for TensorBoard logs; '' writes none.
 
     Returns:
-        The last update's metrics; the planned, taken, skipped and left out optimizer steps; why it ended early, if so;
-        after how many updates the policy that was written is; and what monitors warn of.
+        The last update's metrics; the planned, taken, skipped and left out optimizer steps; the reason of an early end,
+        if any; the number of updates behind the written policy; and warnings of falling monitors.
 
     Raises:
-        PreflowError: There is no train prompt, or settings, models and rewards do not go together.
+        PreflowError: There is no train prompt, or settings, models and rewards do not fit together.
     """
     everything = read_rows(prompts, Prompt)
     rows = [row for row in everything if row.split == "train"]
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
     start()
-    torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(model)
-    _refuse_full(output, tokenizer, config)
-    embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
-    sources = load_rewards(reward_weights, reward_model=reward_model, embed=embed, config=config)
-    held_out = [row for row in everything if row.split == "validation"]
-    validation = load_validation(held_out, sources, monitors, embed, config)
-    policy = Policy(model, config, _separate_critic(reward_model, tokenizer, reward_weights, config))
-    sampler = SamplingCopy(model, policy)
-    optimizers = make_optimizers(policy, config)
-    generator = torch.Generator().manual_seed(config.seed)
-    place = ""
+    _check_output(output, tokenizer, config)
+    folder = ""
     if checkpoints:
         used = [model, str(reward_model or ""), encoder, *(classifier_of(part)[0] for part in reward_weights)]
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
         origin = [models, texts, dict(reward_weights), list(monitors), config.model_dump()]
-        place = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
-    state = (load_checkpoint(place, policy, optimizers, generator) if place else None) or RunState(config.kl_coeff)
-    agree(len(state.log), f"{checkpoints}: how many updates are done")
-    _announce(config, len(state.log), watched=validation is not None)
+        folder = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
+    with one_writer(folder), _seeded(config.seed):
+        embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
+        sources = load_rewards(reward_weights, reward_model=reward_model, embed=embed, config=config)
+        held_out = [row for row in everything if row.split == "validation"]
+        validation = load_validation(held_out, sources, monitors, embed, config)
+        policy = Policy(model, config, _separate_critic(reward_model, tokenizer, reward_weights, config))
+        sampler = SamplingCopy(model, policy)
+        optimizers = make_optimizers(policy, config)
+        generator = torch.Generator().manual_seed(config.seed)
+        state = load_checkpoint(folder, policy, optimizers, generator) if folder else None
+        state = state or TrainingState(config.kl_coeff)
+        agree(len(state.log), f"`checkpoints`: {checkpoints} holds different numbers of updates")
+        _announce(config, policy, len(state.log), watched=validation is not None)
 
-    started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
-    with (
-        track("PPO updates", config.train_steps) as advance,
-        event_log(_first_only(logging_dir), state.log) as event,
-    ):
-        advance(len(state.log), "")
-        while len(state.log) < config.train_steps and not state.stop_reason:
-            number = len(state.log) + 1
-            batch = _next_prompts(rows, state.queue, config, generator)
+        started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
+        with (
+            track("PPO updates", config.train_steps) as advance,
+            event_log(logging_dir if is_first() else "", state.log) as event,
+        ):
+            advance(len(state.log), "")
+            while len(state.log) < config.train_steps and not state.stop_reason:
+                number = len(state.log) + 1
+                batch = _next_prompts(rows, state.queue, config, generator)
+                sampler.follow()
+                judged = {}
+                if validation and (number - 1) % config.eval_steps == 0:
+                    judged = _judge(validation, sampler, tokenizer, policy, state, config)
+                rollout = collect_rollout(
+                    batch, policy, sampler, tokenizer, sources, config, generator,
+                    kl_coeff=state.kl_coeff, statistics=state.statistics,
+                )  # fmt: skip
+                state.stop_reason = _reason_to_stop(rollout, config)
+                if state.stop_reason:
+                    stats = UpdateStats(left_out=config.optimizer_steps - (number - 1) * config.steps_per_update)
+                else:
+                    stats = update(policy, optimizers, rollout, config, generator, number)
+                _note(state, rollout, stats, config, judged, time.monotonic() - started)
+                event(state.log[-1])
+                if folder and is_first():
+                    save_checkpoint(folder, policy, optimizers, generator, state)
+                advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
+        judged = {}
+        if validation:
             sampler.follow()
-            judged = {}
-            if validation and (number - 1) % config.eval_steps == 0:
-                judged = _judge(validation, sampler, tokenizer, policy, state, config)
-            rollout = collect(
-                batch, policy, sampler, tokenizer, sources, config, generator,
-                kl_coeff=state.kl_coeff, statistics=state.statistics,
-            )  # fmt: skip
-            state.stop_reason = _reason_to_stop(rollout, config)
-            if state.stop_reason:
-                stats = UpdateStats(left_out=config.optimizer_steps - (number - 1) * config.steps_per_update)
-            else:
-                stats = update(policy, optimizers, rollout, config, generator, number)
-            _note(state, rollout, stats, config, judged, time.monotonic() - started)
-            event(state.log[-1])
-            if place and is_first():
-                save_checkpoint(place, policy, optimizers, generator, state)
-            advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
-    judged = {}
-    if validation:
-        sampler.follow()
-        judged = _judge(validation, sampler, tokenizer, policy, state, config)
-    if state.best:
-        put_weights(policy, state.best)
-    if is_first():
-        _write(policy, tokenizer, output, state.log, training_log)
-        if place:
-            delete_folder(place)
-    return {**_summary(state, config), **judged}
+            judged = _judge(validation, sampler, tokenizer, policy, state, config)
+        if state.best:
+            put_weights(policy, state.best)
+        if is_first():
+            _write(policy, tokenizer, output, state.log, training_log)
+            if folder:
+                delete_folder(folder)
+        return {**_summary(state, config), **judged}
 
 
-def _refuse_full(output: Path, tokenizer: Any, config: PPOConfig) -> None:
-    """Refuses at the start what could not be replaced at the end: a folder that holds something else."""
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds torch's random state, which initialises adapters, for the block; then restores the caller's."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        torch.cuda.manual_seed(seed)  # torch.manual_seed would seed devices that are not restored
+        yield
+
+
+def _check_output(output: Path, tokenizer: Any, config: PPOConfig) -> None:
+    """Raises at the start, not at the end, if the output folder holds files that a policy would not replace."""
     if output.is_dir():
         with TemporaryDirectory() as scratch:
             tokenizer.save_pretrained(scratch)
@@ -152,9 +172,9 @@ def _refuse_full(output: Path, tokenizer: Any, config: PPOConfig) -> None:
 
 
 def _embed(encoder: str, metrics: Sequence[str]) -> Embed:
-    """What metrics compare meanings with; one for all of them."""
+    """The encoder that metrics compare meanings with."""
     if metrics and not encoder:
-        raise PreflowError(f"encoder: none is given; '{metrics[0]}' compares meanings, so give a sentence encoder")
+        raise PreflowError(f"`encoder`: none given; '{metrics[0]}' compares meanings, so give a sentence encoder")
     return encoding(load_encoder(encoder) if metrics else None)
 
 
@@ -164,18 +184,19 @@ def _separate_critic(
     if config.critic == "shared":
         return None
     if reward_model is None:
-        raise PreflowError("critic: a separate one starts as the reward model, and none is given; set it to shared")
+        raise PreflowError("`critic`: 'separate' starts from the reward model, and none is given; set it to shared")
     plain = config.samples_per_prompt == 1 and not config.normalize_reward
     return Critic(reward_model, tokenizer, returns_are_scores=plain and reward_weights == REWARD_MODEL_ALONE)
 
 
-def _announce(config: PPOConfig, done: int, *, watched: bool) -> None:
+def _announce(config: PPOConfig, policy: Policy, done: int, *, watched: bool) -> None:
     if is_first():
-        again = f", going on after update {done}" if done else ""
-        blind = ", eval_steps without effect: no prompt is of the validation split"
+        again = f", resumed after update {done}" if done else ""
+        blind = ", `eval_steps` without effect as no prompt is in the validation split"
         print(
             f"PPO: {config.train_steps} updates of {config.batch_size} episodes, "
-            f"{config.optimizer_steps} optimizer steps{again}{blind if config.eval_steps and not watched else ''}",
+            f"{config.optimizer_steps} optimizer steps{again}{blind if config.eval_steps and not watched else ''}\n"
+            f"PPO: {policy.code_path}",
             flush=True,
         )
 
@@ -183,17 +204,17 @@ def _announce(config: PPOConfig, done: int, *, watched: bool) -> None:
 def _next_prompts(
     rows: Sequence[Prompt], queue: list[int], config: PPOConfig, generator: torch.Generator
 ) -> list[Prompt]:
-    """The prompts of an update, each as often as it is sampled; pass after pass over all of them in a new order."""
+    """Prompts of an update, each repeated for its samples; every pass over all prompts is in a new order."""
     distinct = config.batch_size // config.samples_per_prompt
     while len(queue) < distinct:
         queue += torch.randperm(len(rows), generator=generator).tolist()
-    batch = [rows[place] for place in queue[:distinct] for _ in range(config.samples_per_prompt)]
+    batch = [rows[index] for index in queue[:distinct] for _ in range(config.samples_per_prompt)]
     del queue[:distinct]
     return batch
 
 
 def _reason_to_stop(rollout: Rollout, config: PPOConfig) -> str:
-    """Why these episodes are the last: the policy that sampled them is what the run was after, or has gone too far."""
+    """Why the run ends with the policy that sampled these episodes; '' if it continues."""
     reward = float(rollout.scores.mean())
     if config.reward_threshold is not None and reward >= config.reward_threshold:
         return f"the mean score {reward:.3f} reached reward_threshold {config.reward_threshold:g}"
@@ -203,9 +224,14 @@ def _reason_to_stop(rollout: Rollout, config: PPOConfig) -> str:
 
 
 def _judge(
-    validation: Validation, sampler: SamplingCopy, tokenizer: Any, policy: Policy, state: RunState, config: PPOConfig
+    validation: Validation,
+    sampler: SamplingCopy,
+    tokenizer: Any,
+    policy: Policy,
+    state: TrainingState,
+    config: PPOConfig,
 ) -> dict[str, float]:
-    """Answers the validation prompts, remembers the best policy and warns where monitors fall as the reward rises."""
+    """Judges answers to the validation prompts; keeps the best policy; warns if monitors fall as the reward rises."""
     scores = validation.scores(sampler, tokenizer, config)
     found = means(scores)
     state.first_validation = state.first_validation or scores
@@ -222,19 +248,15 @@ def _judge(
     return {**found, "validation/falling_monitors": len(falling)}
 
 
-def _first_only(folder: str) -> str:
-    return folder if is_first() else ""
-
-
 def _note(
-    state: RunState,
+    state: TrainingState,
     rollout: Rollout,
     stats: UpdateStats,
     config: PPOConfig,
     judged: Mapping[str, float],
     seconds: float,
 ) -> None:
-    """Takes an update into the state: its log row, and what the next one depends on."""
+    """Adds an update to the state: its log row, and what the next update depends on."""
     if not state.log:
         state.first_lengths = rollout.mask.sum(1).float().tolist()
         state.first_scores = rollout.scores.tolist()
@@ -253,7 +275,7 @@ def _write(policy: Policy, tokenizer: Any, output: Path, log: Sequence[dict[str,
         beside.write_text("".join(json.dumps(row) + "\n" for row in log))
 
 
-def _summary(state: RunState, config: PPOConfig) -> dict[str, Any]:
+def _summary(state: TrainingState, config: PPOConfig) -> dict[str, Any]:
     steps = ("optimizer_steps", "skipped_steps", "left_out_steps")
     return {
         **state.log[-1],

@@ -1,4 +1,4 @@
-"""Validation prompts, answered now and then during training: does what nobody optimizes rise with the reward?"""
+"""Answers to validation prompts during training: do metrics that are not optimized rise with the reward?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,21 @@ from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed
 
-_SURELY = 2.0  # standard errors
+_SIGNIFICANT = 2.0  # standard errors
 
 Scores = dict[str, list[float]]
-"""By `reward` or monitor, a score for each validation prompt; NaN where a monitor has nothing to say."""
+"""A score for each validation prompt, by `reward` or monitor; NaN where a monitor does not apply."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What is answered, and who judges it.
+    """Prompts to answer during training, and what judges the answers.
 
     Attributes:
-        prompts: Always the same.
-        sources: The parts of the reward.
-        monitors: Metrics that the reward has no part in.
-        embed: For monitors that compare meanings.
+        prompts: Validation prompts, the same each time.
+        sources: Parts of the reward.
+        monitors: Metrics that are not part of the reward.
+        embed: Embedding for monitors that compare meanings.
     """
 
     prompts: Sequence[Prompt]
@@ -55,38 +55,38 @@ def load_validation(
     embed: Embed,
     config: PPOConfig,
 ) -> Validation | None:
-    """What `config.eval_steps` asks for; None where that is 0 or there is no validation prompt.
+    """The validation of a run; None if `config.eval_steps` is 0 or there is no validation prompt.
 
     Raises:
-        PreflowError: A monitor is not known or is part of the reward, or the best policy is asked for and there is no
+        PreflowError: A monitor is unknown or part of the reward, or `config.keep_best` is set and there is no
             validation prompt.
     """
     check_monitors(monitors, sources)
     if config.keep_best and not prompts:
-        raise PreflowError("keep_best: there is no prompt of the validation split to compare with; give more prompts")
+        raise PreflowError("`keep_best`: no prompt is in the validation split; give more prompts")
     if not config.eval_steps or not prompts:
         return None
     return Validation(prompts[: config.eval_prompts], sources, monitors, embed)
 
 
 def means(scores: Scores) -> dict[str, float]:
-    """The mean of each judge over the prompts that it says something of, as `validation/NAME`."""
+    """Means of the reward and the monitors over the prompts they apply to, as `validation/NAME`."""
     found = {name: [value for value in values if not math.isnan(value)] for name, values in scores.items()}
     return {f"validation/{name}": sum(values) / len(values) for name, values in found.items() if values}
 
 
 def falling_monitors(now: Scores, before: Scores) -> list[str]:
-    """The monitors that surely fell while the reward surely rose, which is what a hacked reward looks like.
+    """The monitors that fell significantly while the reward rose significantly, as they do when a reward is hacked.
 
-    Surely: the mean difference of the same prompts' scores is more than two standard errors away from 0.
+    Significant: the mean paired difference of scores is more than two standard errors from 0.
     """
-    if _change(now["reward"], before["reward"]) < _SURELY:
+    if _change(now["reward"], before["reward"]) < _SIGNIFICANT:
         return []
-    return [name for name in now if name != "reward" and _change(now[name], before[name]) < -_SURELY]
+    return [name for name in now if name != "reward" and _change(now[name], before[name]) < -_SIGNIFICANT]
 
 
 def _change(now: Sequence[float], before: Sequence[float]) -> float:
-    """The mean paired difference in standard errors."""
+    """Mean paired difference in standard errors."""
     pairs = torch.tensor([one - other for one, other in zip(now, before, strict=True) if not math.isnan(one - other)])
     if len(pairs) < 2:
         return 0.0

@@ -16,7 +16,7 @@ from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.prefix_packing import Episodes
 from preflow.ppo.reward_sources import Source, _by_reward_model
-from preflow.ppo.rollout import Rollout, collect
+from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from tests.preflow.ppo.settings import replace
@@ -105,7 +105,7 @@ def roll(policy_folder: Path, tokenizer: Any, prompts: list[Prompt], config: PPO
         sampler.follow()
         generator = torch.Generator().manual_seed(2)
         sources = sources or {"reward_model": Source(1.0, partial(_by_reward_model, judge or Letters()))}
-        return collect(
+        return collect_rollout(
             prompts, policy, sampler, tokenizer, sources, settings, generator,
             kl_coeff=settings.kl_coeff, statistics=RewardStatistics(),
         )  # fmt: skip

@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from preflow.ppo import trainer
+from preflow.errors import PreflowError
+from preflow.ppo import checkpoint, trainer
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.trainer import ppo_optimize
 from preflow.reward.model import RewardModel
@@ -26,20 +28,23 @@ KINDS: dict[str, dict[str, Any]] = {
     "adapters": {"normalize_reward": True, "kl_target": 0.5, "kl_horizon": 50},
     "everything, with a critic of its own": {"lora_rank": 0, "critic": "separate", "critic_warmup_steps": 1},
 }
-# A run in a process of its own, slow enough to be killed between its updates.
+# A run in a process of its own, slow enough to be killed between its updates; in the third it pauses.
 _SLOW = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 import torch
 from preflow.ppo import PPOConfig, ppo_optimize, trainer
 
 torch.cuda.is_available = torch.cpu._is_avx512_bf16_supported = torch.cpu._is_amx_tile_supported = lambda: False
 torch.set_num_threads(int(sys.argv.pop()))
-collect = trainer.collect
+collect_rollout = trainer.collect_rollout
+updates = 0
 def slow(*arguments, **settings):
-    time.sleep(0.2)
-    return collect(*arguments, **settings)
-trainer.collect = slow
+    global updates
+    updates += 1
+    time.sleep(float(os.environ.get("PAUSE", 0)) if updates == 3 else 0.2)
+    return collect_rollout(*arguments, **settings)
+trainer.collect_rollout = slow
 prompts, model, reward_model, folder, config = sys.argv[1:]
 ppo_optimize(
     prompts=Path(prompts), model=model, reward_model=Path(reward_model), output=Path(folder) / "tuned",
@@ -72,7 +77,7 @@ def optimize(
 ) -> Optimize:  # fmt: skip
     """Runs PPO into a folder of that name, killed in that update."""
     prompts = prompt_file(20)
-    collect = trainer.collect
+    collect_rollout = trainer.collect_rollout
 
     def run(
         config: PPOConfig, name: str, killed_in: int = 0, checkpoints: str | None = None, **given: Any
@@ -84,9 +89,9 @@ def optimize(
             updates += 1
             if updates == killed_in:
                 raise Killed
-            return collect(*arguments, **settings)
+            return collect_rollout(*arguments, **settings)
 
-        monkeypatch.setattr(trainer, "collect", counted)
+        monkeypatch.setattr(trainer, "collect_rollout", counted)
         folder = tmp_path / name
         settings: dict[str, Any] = {
             "prompts": prompts, "model": str(policy_folder), "reward_model": reward_folder, "output": folder / "tuned",
@@ -142,34 +147,102 @@ def test_a_reward_that_compares_meanings_goes_on_bit_by_bit(
     assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
-def test_a_killed_process_goes_on_bit_by_bit(
-    optimize: Optimize, config: PPOConfig, tmp_path: Path, policy_folder: Path, reward_folder: Path
-) -> None:
-    optimize(config, "whole", checkpoints="")
-    folder = tmp_path / "killed"
-    folder.mkdir()
+@pytest.fixture
+def spawn(
+    config: PPOConfig, tmp_path: Path, policy_folder: Path, reward_folder: Path, prompt_file: Callable[..., Path]
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a run in a process of its own."""
+    started: list[subprocess.Popen[str]] = []
     (tmp_path / "slow.py").write_text(_SLOW)
-    arguments = [
-        tmp_path / "prompts.jsonl",
-        policy_folder,
-        reward_folder,
-        folder,
-        repr(config),
-        torch.get_num_threads(),
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(
-        [sys.executable, tmp_path / "slow.py", *map(str, arguments)], env=environment, stdout=subprocess.DEVNULL
-    )
+
+    def start(name: str, pause: float = 0) -> subprocess.Popen[str]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        inputs = [prompt_file(20), policy_folder, reward_folder, folder, repr(config), torch.get_num_threads()]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PAUSE": str(pause)}
+        command = [sys.executable, "-u", str(tmp_path / "slow.py"), *map(str, inputs)]
+        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not list((folder / "checkpoints").glob("*/latest.json")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_killed_process_goes_on_bit_by_bit(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, spawn: Callable[..., subprocess.Popen[str]]
+) -> None:
+    optimize(config, "whole", checkpoints="")
+    process = spawn("killed")
+    wait_for_checkpoint(tmp_path / "killed", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (folder / "tuned").exists()
+    assert not (tmp_path / "killed/tuned").exists()
     optimize(config, "killed")
-    assert_same(tmp_path / "whole", folder)
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+    assert not list((tmp_path / "killed/checkpoints").iterdir()), "nor does it leave the lock of the killed process"
+
+
+def test_a_second_process_waits_and_resumes_when_the_first_is_killed(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, spawn: Callable[..., subprocess.Popen[str]]
+) -> None:
+    optimize(config, "whole", checkpoints="")
+    first = spawn("run", pause=300)
+    wait_for_checkpoint(tmp_path / "run", first)
+    second = spawn("run")
+    assert second.stdout
+    [place] = (tmp_path / "run/checkpoints").glob("[!.]*")
+    waiting = f"waiting for another process that trains this policy (checkpoint {place})\n"
+    assert second.stdout.readline() == waiting
+    time.sleep(2 * checkpoint._SECONDS_BETWEEN_TRIES)
+    assert first.poll() is None and second.poll() is None
+    first.send_signal(signal.SIGKILL)
+    said, _ = second.communicate(timeout=120)
+    assert second.returncode == 0
+    assert waiting not in said, "it says so once"
+    assert "resumed after update 2" in said
+    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert not list((tmp_path / "run/checkpoints").iterdir())
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_TRIES", 0.001)
+    place, inside, most = str(tmp_path / "checkpoints/key"), 0, 0
+    entered = threading.Lock()
+
+    def write() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with checkpoint.one_writer(place):
+                with entered:
+                    inside += 1
+                    most = max(most, inside)
+                time.sleep(0.001)
+                with entered:
+                    inside -= 1
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, inside) == (1, 0), "although every writer deletes the lock's file"
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PreflowError, match="file/.key.lock: cannot be written: "):
+        with checkpoint.one_writer(f"{tmp_path}/file/key"):
+            pass
 
 
 def test_one_checkpoint_is_kept(optimize: Optimize, config: PPOConfig, tmp_path: Path) -> None:
@@ -212,9 +285,9 @@ def test_a_run_with_other_references_begins_anew(
     other = tmp_path / "other.jsonl"
     other.write_text("".join(json.dumps({**row, "reference": "Another one."}) + "\n" for row in rows))
     optimize(config, "run", prompts=other)
-    assert "going on" not in capsys.readouterr().out
+    assert "resumed" not in capsys.readouterr().out
     optimize(config, "run")
-    assert "going on after update 3" in capsys.readouterr().out
+    assert "resumed after update 3" in capsys.readouterr().out
 
 
 def test_checkpoints_in_cloud_storage_are_whole_or_not_there(

@@ -69,7 +69,7 @@ def run(
             timeout=240,
         )
         assert done.returncode == 0
-        assert done.stdout.count("optimizer steps") == 1, "one of them speaks"
+        assert done.stdout.count("optimizer steps") == 1, "only the first prints"
         return folder
 
     return start
@@ -103,7 +103,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(config: PPOConfig, monkeypatch
 
     monkeypatch.setattr(processes, "_state", Three)
     with pytest.raises(
-        PreflowError, match="batch_size: 8 given; 3 processes with samples_per_prompt 2 need a multiple of 6"
+        PreflowError, match="`batch_size`: 8 given; 3 processes with `samples_per_prompt` 2 need a multiple of 6"
     ):
         processes.own_rows(replace(config, samples_per_prompt=2))
     assert processes.own_rows(replace(config, batch_size=12, samples_per_prompt=2)) == slice(8, 12)

@@ -59,7 +59,7 @@ def test_a_folder_with_other_files_is_refused_at_the_start(
 
     optimize(replace(config, **settings), letters())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "collect", collect)
+        patch.setattr(trainer, "collect_rollout", collect)
         with pytest.raises(AssertionError, match="it has started"):
             optimize(replace(config, **settings), letters())
         (tmp_path / "tuned" / name).write_text("{}")
@@ -68,7 +68,7 @@ def test_a_folder_with_other_files_is_refused_at_the_start(
 
 
 def test_metrics_without_an_encoder_are_refused(optimize: Callable[..., Any], config: PPOConfig) -> None:
-    with pytest.raises(PreflowError, match="encoder: none is given; 'scorer:relevance' compares meanings"):
+    with pytest.raises(PreflowError, match="`encoder`: none given; 'scorer:relevance' compares meanings"):
         optimize(config, reward_weights={"scorer:relevance": 1.0})
 
 
@@ -123,13 +123,13 @@ def test_only_train_prompts_are_used_each_once_a_pass(
 ) -> None:
     train = [row.prompt_id for row in questions(20) if split_of(row.prompt_id) == "train"]
     batches: list[list[str]] = []
-    collect = trainer.collect
+    collect_rollout = trainer.collect_rollout
 
     def noted(prompts: Any, *arguments: Any, **settings: Any) -> Any:
         batches.append([row.prompt_id for row in prompts])
-        return collect(prompts, *arguments, **settings)
+        return collect_rollout(prompts, *arguments, **settings)
 
-    monkeypatch.setattr(trainer, "collect", noted)
+    monkeypatch.setattr(trainer, "collect_rollout", noted)
     optimize(replace(config, train_steps=8, samples_per_prompt=times, epochs=1), letters())
     assert [len(batch) for batch in batches] == [8] * 8
     seen = [name for batch in batches for name in batch]
@@ -163,6 +163,22 @@ def test_the_same_seed_gives_the_same_run(
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+def test_the_callers_random_state_is_left_alone(optimize: Callable[..., Any], config: PPOConfig, letters: Any) -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    optimize(config, letters())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_code_path_is_logged_once(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optimize(replace(config, samples_per_prompt=2, lora_layers=1, train_steps=2), letters())
+    assert capsys.readouterr().out.count("PPO: prompts shared, 1 of 2 layers cached\n") == 1
+    optimize(replace(config, samples_per_prompt=1, lora_layers=0), letters())
+    assert "PPO: prompts not shared, 0 of 2 layers cached\n" in capsys.readouterr().out
 
 
 def test_an_update_with_a_score_that_is_no_number_is_reported(

@@ -94,7 +94,7 @@ def test_what_is_trained_on_cannot_watch(config: PPOConfig) -> None:
 
 def test_the_best_policy_cannot_be_kept_without_validation_prompts(config: PPOConfig) -> None:
     keeping = replace(config, eval_steps=1, keep_best=True)
-    with pytest.raises(PreflowError, match="keep_best: there is no prompt of the validation split"):
+    with pytest.raises(PreflowError, match="`keep_best`: no prompt is in the validation split"):
         load_validation([], {}, [], remembering(None), keeping)
 
 
@@ -131,7 +131,7 @@ def test_validation_rows_stand_in_the_log(run: Callable[..., Any], config: PPOCo
     assert (summary["written_update"], summary["warnings"]) == (5, [])
 
 
-def test_it_is_told_when_there_is_nothing_to_validate_with(
+def test_a_run_says_that_there_is_nothing_to_validate_with(
     run: Callable[..., Any],
     config: PPOConfig,
     prompt_file: Callable[..., Path],
@@ -141,7 +141,7 @@ def test_it_is_told_when_there_is_nothing_to_validate_with(
     train = tmp_path / "train.jsonl"
     rows = prompt_file(20).read_text().splitlines(keepends=True)
     train.write_text("".join(row for row in rows if split_of(json.loads(row)["prompt_id"]) == "train"))
-    told = "eval_steps without effect: no prompt is of the validation split"
+    told = "`eval_steps` without effect as no prompt is in the validation split"
     run(replace(config, train_steps=1, eval_steps=1))
     assert told not in capsys.readouterr().out
     run(replace(config, train_steps=1, eval_steps=1), prompts=train)
@@ -164,7 +164,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return fix
 
 
-def test_a_hacked_reward_is_told(
+def test_a_hacked_reward_is_warned_of(
     run: Callable[..., Any], config: PPOConfig, judged: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     judged((0.0, 5.0), (1.0, 5.0), (2.0, 4.0), (3.0, 3.0))
