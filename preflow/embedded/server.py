@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2  # type: ignore[import-untyped]
+import psycopg2
 
 from preflow.embedded.cluster import DATABASE, ENVIRONMENT, USER, account_prefix, advice, program, read_password
 from preflow.errors import PreflowError

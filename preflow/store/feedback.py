@@ -1,9 +1,9 @@
 """The feedback table: append-only, and read up to a transaction horizon.
 
-A watermark is a transaction id, and rows are read strictly below it. It never lies above the oldest transaction that
-was running when it was taken (`pg_snapshot_xmin`), so every row below it is settled: who reads up to the same watermark
-twice reads the same rows, however transactions overlap. A transaction that stays open, in any database of the server,
-holds the watermark back: later rows wait, none is lost.
+A watermark is a transaction id, and rows are read strictly below it. It is never above the oldest transaction that was
+running when it was taken (`pg_snapshot_xmin`), so every row below it is settled: reading twice below the same watermark
+gives the same rows, however transactions overlap. A transaction that stays open, in any database of the server, holds
+the watermark back: later rows wait, and none is lost.
 """
 
 from collections.abc import Sequence
@@ -56,23 +56,23 @@ def taken_feedback_ids(connection: Connection, rows: Sequence[Feedback]) -> list
 
 
 def feedback_watermark(connection: Connection) -> str:
-    """The smallest watermark that reads all feedback settled by now; `0` when there is none.
+    """Returns the smallest watermark that reads all feedback settled by now; `0` if there is none.
 
-    It moves only when feedback arrives, unlike the horizon itself, so that a run without new feedback has the same
-    cache key as the one before.
+    Unlike the transaction horizon, it moves only when feedback arrives, so that a run without new feedback has the same
+    cache key as the run before.
 
     Raises:
-        PreflowError: The rows carry transaction ids that this server has not given out yet, as after restoring a dump.
+        PreflowError: The rows have transaction ids that this server has not assigned yet, as after restoring a dump.
     """
     with connection, connection.cursor() as cursor:
-        # One statement, hence one snapshot: what it sees and the horizon belong together.
+        # One statement is one snapshot, so the rows that it sees and the horizon belong together.
         cursor.execute("""
             SELECT
                 (SELECT xid::text::bigint + 1 FROM feedback WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
                     ORDER BY xid DESC LIMIT 1),
                 EXISTS (SELECT FROM feedback WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))
         """)
-        watermark, foreign = cursor.fetchone()
+        [(watermark, foreign)] = cursor.fetchall()
     if foreign:
         raise PreflowError(
             "feedback holds transaction ids of another server (a restored dump?) and would stay unread; "
@@ -84,20 +84,22 @@ def feedback_watermark(connection: Connection) -> str:
 
 
 def read_feedback(connection: Connection, watermark: str) -> list[Feedback]:
-    """All feedback strictly below a watermark, oldest transaction first, then by id; the same rows at every call.
+    """Reads all feedback strictly below a watermark, by transaction and then by id; every call returns the same rows.
 
     Raises:
-        PreflowError: The watermark is no number, or lies above the horizon (of another database, or made up): rows
-            below it might still arrive.
+        PreflowError: The watermark is not a number, or is above the transaction horizon (from another database, or made
+            up), so that rows below it might still arrive.
     """
     if not (watermark.isascii() and watermark.isdigit()) or int(watermark) >= 2**63:
-        raise PreflowError(f"feedback watermark {watermark!r} is not a transaction id; take it from feedback_watermark")
+        raise PreflowError(
+            f"`feedback_watermark`: {watermark!r} is not a transaction id; take it from store.feedback_watermark"
+        )
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        (horizon,) = cursor.fetchone()
+        [(horizon,)] = cursor.fetchall()
         if int(watermark) > horizon:
             raise PreflowError(
-                f"feedback watermark {watermark} lies above the horizon {horizon} of this database; take a new one"
+                f"`feedback_watermark`: {watermark} is above the horizon {horizon} of this database; take a new one"
             )
         cursor.execute(_SELECT, (watermark,))
         return [_from_columns(record) for record in cursor.fetchall()]

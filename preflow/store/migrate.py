@@ -33,7 +33,8 @@ def migrate(connection: Connection) -> list[str]:
     known = migrations()
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        done = _applied(cursor) if cursor.fetchone()[0] else set()
+        [(exists,)] = cursor.fetchall()
+        done = _applied(cursor) if exists else set()
     unknown = done - known.keys()
     if unknown:
         raise PreflowError(

@@ -92,4 +92,5 @@ def store_id(connection: Connection) -> str:
     """Returns the id of this store, for cache keys. It changes when rows are removed from the generation log."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT store_id::text FROM store_meta")
-        return str(cursor.fetchone()[0])
+        [(name,)] = cursor.fetchall()
+        return str(name)

@@ -125,12 +125,12 @@ def test_transaction_that_commits_late_is_neither_lost_nor_half_seen(
 
 @pytest.mark.parametrize("watermark", ["", "-1", "later", "1.5", "99999999999999999999"])
 def test_watermark_that_is_no_transaction_id_is_refused(store: Connection, watermark: str) -> None:
-    with pytest.raises(PreflowError, match="not a transaction id"):
+    with pytest.raises(PreflowError, match="^`feedback_watermark`: .* is not a transaction id"):
         read_feedback(store, watermark)
 
 
 def test_watermark_above_the_horizon_is_refused(store: Connection) -> None:
-    with pytest.raises(PreflowError, match="above the horizon"):
+    with pytest.raises(PreflowError, match="^`feedback_watermark`: .* is above the horizon"):
         read_feedback(store, str(horizon_of(store) + 1000))
 
 
