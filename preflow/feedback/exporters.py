@@ -1,4 +1,4 @@
-"""Preferences and rankings, written out again in the forms that other tools read."""
+"""Preferences and rankings in the forms that other tools read."""
 
 from typing import Any, Literal
 
@@ -9,9 +9,9 @@ TrlForm = Literal["explicit", "implicit", "explicit-conversational", "implicit-c
 
 
 def to_vertex(preference: Preference) -> dict[str, Any]:
-    """A pair in the Vertex RLHF form.
+    """Returns a pair in the Vertex RLHF form.
 
-    Which candidate is the chosen one follows from a digest of the pair, so that the position says nothing about it.
+    A digest of the pair decides which candidate is the chosen one, so that the position carries no information.
     """
     choice = int(digest_json([preference.prompt_id, preference.chosen, preference.rejected])[0], 16) % 2
     candidates = [preference.rejected, preference.rejected]
@@ -26,17 +26,17 @@ def to_vertex(preference: Preference) -> dict[str, Any]:
 
 
 def to_trl(preference: Preference, form: TrlForm = "explicit", *, with_margin: bool = False) -> dict[str, Any]:
-    """A pair in one of TRL's preference forms.
+    """Returns a pair in one of TRL's preference forms.
 
-    `explicit` and `implicit` are strings where the prompt is one and conversations where it is a list of turns;
-    `-conversational` makes conversations of all. Implicit strings join prompt and answer by a blank line. Reading them
-    back splits at the longest common prefix, so the first words that two answers share then count as prompt: of the
-    four forms it is the one that loses something.
+    `explicit` and `implicit` keep the type of the prompt: a string gives strings, a list of turns gives conversations.
+    `-conversational` always gives conversations. Implicit strings join prompt and answer by a blank line. They are the
+    only form that loses information: reading them splits at the longest common prefix, so the first words that both
+    answers share become part of the prompt.
 
     Args:
         preference: The pair.
         form: The form to write.
-        with_margin: Adds `margin`, which TRL's loss subtracts: the score gap, or 0 where there is none.
+        with_margin: Whether to add `margin`, which TRL's loss subtracts: the score gap, or 0 without one.
     """
     conversational = form.endswith("-conversational") or not isinstance(preference.prompt, str)
     prompt: Any = as_messages(preference.prompt) if conversational else preference.prompt
@@ -53,7 +53,7 @@ def to_trl(preference: Preference, form: TrlForm = "explicit", *, with_margin: b
 
 
 def to_ranking(feedback: Feedback) -> dict[str, Any]:
-    """A judgement of kind `ranking` in the ranking form; ids stand beside the texts where the responses have them."""
+    """Returns feedback of kind `ranking` in the ranking form, with the ids of responses that have one."""
     named = any(response.generation_id is not None for response in feedback.responses)
     responses = [
         {"id": response.generation_id, "text": response.text} if named else response.text

@@ -1,4 +1,4 @@
-"""Fields of foreign records, checked: each function gives the value, or an error that names file, line and field."""
+"""Checked fields of foreign records: each function returns a value or raises an error about file, line and field."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -12,24 +12,24 @@ _ROLES = {"role": ("system", "user", "assistant"), "author": ("user", "assistant
 
 
 def wrong(where: str, field: str, problem: str) -> PreflowError:
-    """The error about one field."""
+    """Makes the error about one field."""
     return PreflowError(f"{where}: field '{field}': {problem}")
 
 
 def required(record: Record, field: str, where: str) -> Any:
-    """The value of a field that must be there."""
+    """Returns the value of a required field."""
     if field not in record:
         raise wrong(where, field, f"is missing; the fields found are {', '.join(sorted(record)) or 'none'}")
     return record[field]
 
 
 def text(record: Record, field: str, where: str) -> str:
-    """The value of a field that must be a text with something in it."""
+    """Returns the value of a required field that must be a text that is not blank."""
     return nonblank(required(record, field, where), field, where)
 
 
 def nonblank(value: Any, field: str, where: str) -> str:
-    """A value that must be a text with something in it."""
+    """Returns a value that must be a text that is not blank."""
     if not isinstance(value, str):
         raise wrong(where, field, f"must be a text, got {_kind(value)}")
     if not value.strip():
@@ -38,7 +38,7 @@ def nonblank(value: Any, field: str, where: str) -> str:
 
 
 def position(value: Any, count: int, field: str, where: str) -> int:
-    """A value that must be a whole number below `count`; true, 1.0 and a quoted 1 are refused."""
+    """Returns a value that must be a whole number below `count`, and neither true, nor 1.0, nor a quoted 1."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
         listed = "0 or 1" if count == 2 else f"a whole number from 0 to {count - 1}"
         raise wrong(where, field, f"must be {listed}, got {_kind(value)}")
@@ -46,13 +46,13 @@ def position(value: Any, count: int, field: str, where: str) -> int:
 
 
 def turns(value: Any, field: str, where: str, speaker: Literal["role", "author"] = "role") -> list[Message]:
-    """A list of turns as messages; what else a foreign turn carries is left out.
+    """Returns a list of turns as messages; other keys of foreign turns are left out.
 
     Args:
-        value: What stands in the field.
-        field: Its name.
-        where: Names the record.
-        speaker: What a turn calls who speaks: `role` in TRL, `author` at Vertex.
+        value: Value of the field.
+        field: Name of the field.
+        where: Location of the record, for errors.
+        speaker: Key of the speaker in a turn: `role` in TRL, `author` in Vertex.
     """
     if not isinstance(value, list) or not value:
         raise wrong(where, field, f"must be a list of turns with '{speaker}' and 'content', got {_kind(value)}")
@@ -73,7 +73,7 @@ def turns(value: Any, field: str, where: str, speaker: Literal["role", "author"]
 
 
 def prompt_text(value: Any, field: str, where: str) -> PromptText:
-    """A prompt: a text, or turns that a user opens (after a system turn, if there is one) and a user ends."""
+    """Returns a prompt: a text, or turns of which the first (after any system turn) and the last are a user's."""
     if isinstance(value, str):
         return nonblank(value, field, where)
     if not isinstance(value, list):
@@ -84,10 +84,10 @@ def prompt_text(value: Any, field: str, where: str) -> PromptText:
 
 
 def check_prompt(prompt: PromptText, field: str, where: str) -> None:
-    """Checks that a prompt says something and that it is the assistant's turn to answer.
+    """Checks that no text of a prompt is blank and that the assistant is next to speak.
 
     Raises:
-        PreflowError: A text is empty, the first or last turn is not a user's, or a system turn stands inside.
+        PreflowError: A text is blank, the first or last turn is not a user's, or a later turn is a system turn.
     """
     messages = as_messages(prompt)
     if not messages:
@@ -102,9 +102,9 @@ def check_prompt(prompt: PromptText, field: str, where: str) -> None:
 
 
 def vertex_prompt(record: Record, where: str) -> PromptText:
-    """The prompt of a Vertex record: `input_text`, or `messages`; `context` becomes the system turn."""
+    """Returns the prompt of a Vertex record: `input_text` or `messages`, with `context` as the system turn."""
     if "input_text" in record and "messages" in record:
-        raise wrong(where, "messages", "stands beside 'input_text'; give one of them")
+        raise wrong(where, "messages", "is given beside 'input_text'; give one of them")
     system: Sequence[Message] = ()
     if "context" in record:
         system = [Message(role="system", content=text(record, "context", where))]

@@ -1,4 +1,4 @@
-"""TRL's preference forms: with the prompt spelled out or hidden in both texts, as strings or as conversations.
+"""TRL's preference forms: with an explicit prompt or one implied by both texts, as strings or as conversations.
 
 Source: https://huggingface.co/docs/trl/dataset_formats
 """
@@ -22,26 +22,26 @@ class Pair(NamedTuple):
 
 
 def prompt_and_completions(record: Record, where: str) -> Pair | None:
-    """The pair in a TRL preference record; none where both sides are the same.
+    """Returns the pair in a TRL preference record, or None if both sides are identical.
 
     Raises:
-        PreflowError: The fields do not make a pair.
+        PreflowError: The fields do not form a pair.
     """
     chosen, rejected = required(record, "chosen", where), required(record, "rejected", where)
     if isinstance(chosen, list) and isinstance(rejected, list):
         return _from_turns(record, turns(chosen, "chosen", where), turns(rejected, "rejected", where), where)
     pair = nonblank(chosen, "chosen", where), nonblank(rejected, "rejected", where)
     if "prompt" in record:
-        return _unless_same(prompt_text(record["prompt"], "prompt", where), *pair)
+        return _unless_identical(prompt_text(record["prompt"], "prompt", where), *pair)
     return _from_strings(*pair, where)
 
 
 def _from_turns(record: Record, chosen: list[Message], rejected: list[Message], where: str) -> Pair | None:
     prompt = record.get("prompt")
     if prompt is not None and not (isinstance(prompt, str) and len(chosen) > 1):
-        spelled = prompt_text(prompt, "prompt", where)
-        return _unless_same(spelled, _answer(chosen, "chosen", where), _answer(rejected, "rejected", where))
-    # As in TRL, a prompt that is a string beside whole conversations only repeats what they begin with.
+        explicit = prompt_text(prompt, "prompt", where)
+        return _unless_identical(explicit, _answer(chosen, "chosen", where), _answer(rejected, "rejected", where))
+    # As in TRL, a string prompt beside whole conversations only repeats how they begin.
     if chosen == rejected:
         return None
     shared = _shared(chosen, rejected)
@@ -49,11 +49,11 @@ def _from_turns(record: Record, chosen: list[Message], rejected: list[Message], 
         raise _nothing_shared(where)
     opening = prompt_text(chosen[:shared], "chosen", where)
     answers = _answer(chosen[shared:], "chosen", where), _answer(rejected[shared:], "rejected", where)
-    return _unless_same(opening, *answers)
+    return _unless_identical(opening, *answers)
 
 
 def _from_strings(chosen: str, rejected: str, where: str) -> Pair | None:
-    """Splits at the longest common prefix; a blank at the split goes to the completions, as TRL does it."""
+    """Splits at the longest common prefix; as in TRL, a blank at the split belongs to the completions."""
     if normalise(chosen) == normalise(rejected):
         return None
     shared = _shared(chosen, rejected)
@@ -63,12 +63,12 @@ def _from_strings(chosen: str, rejected: str, where: str) -> Pair | None:
         raise _nothing_shared(where)
     for field, whole in (("chosen", chosen), ("rejected", rejected)):
         if not whole[shared:].strip():
-            raise wrong(where, field, "is how the other text begins, so no completion is left; add a field 'prompt'")
-    return _unless_same(chosen[:shared], chosen[shared:], rejected[shared:])
+            raise wrong(where, field, "is a prefix of the other text, so it has no completion; add a field 'prompt'")
+    return _unless_identical(chosen[:shared], chosen[shared:], rejected[shared:])
 
 
 def _shared(left: Sequence[Any], right: Sequence[Any]) -> int:
-    """How many items two sequences have in common from their start."""
+    """Length of the longest common prefix of two sequences."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
 
 
@@ -79,7 +79,7 @@ def _answer(rest: list[Message], field: str, where: str) -> str:
     return rest[0]["content"]
 
 
-def _unless_same(prompt: PromptText, chosen: str, rejected: str) -> Pair | None:
+def _unless_identical(prompt: PromptText, chosen: str, rejected: str) -> Pair | None:
     return None if normalise(chosen) == normalise(rejected) else Pair(prompt, chosen, rejected)
 
 

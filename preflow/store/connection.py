@@ -1,4 +1,4 @@
-"""Which database, and a connection to it."""
+"""The database that a reference names, and connections to it."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ _SECRET_SCHEMES = ("postgresql", "postgres")
 
 
 def database_url(reference: str) -> str:
-    """The DSN of the database that a reference names.
+    """Returns the DSN of the database that a reference names.
 
     Args:
-        reference: What stands in a spec: the empty string for `DATABASE_URL` of the environment.
+        reference: Reference as written in a spec; the empty string stands for the environment variable DATABASE_URL.
 
     Raises:
-        PreflowError: The variable is not set, the reference is a DSN (its password would stand in the spec), or it is
-            of a kind that is not known. The message never repeats the reference.
+        PreflowError: The variable is not set, the reference is a DSN (the spec would hold its password), or its kind is
+            unknown. The message never repeats the reference.
     """
     if not reference:
         url = os.environ.get("DATABASE_URL", "").strip()
@@ -30,25 +30,24 @@ def database_url(reference: str) -> str:
     scheme = reference.partition("://")[0].lower() if "://" in reference else ""
     if scheme in _SECRET_SCHEMES or "password=" in reference:
         raise PreflowError(
-            "the database reference is a DSN, and a password must not stand in a spec; "
-            "leave the reference empty and set DATABASE_URL"
+            "`database`: it is a DSN, and a password must not be in a spec; leave it empty and set DATABASE_URL"
         )
     kind = f"of the kind {scheme}://" if scheme.isalnum() else "without a known scheme"
-    raise PreflowError(f"a database reference {kind} is not supported; leave it empty and set DATABASE_URL")
+    raise PreflowError(f"`database`: a reference {kind} is not supported; leave it empty and set DATABASE_URL")
 
 
 @contextmanager
 def connect(url: str) -> Iterator[Connection]:
-    """A connection to an up-to-date store, closed at the end; what is not committed by then is rolled back.
+    """Opens a connection to an up-to-date store and closes it at the end; uncommitted work is rolled back.
 
-    Every function of the store that takes it is a transaction of its own.
+    Each function of the store that takes the connection is a transaction of its own.
 
     Args:
-        url: A DSN, as `database_url` gives it.
+        url: DSN, as returned by `database_url`.
 
     Raises:
-        PreflowError: The database cannot be reached, refuses, or has a schema newer than this code. The message names
-            host, port and database, never the password.
+        PreflowError: The database cannot be reached, refuses the connection, or has a schema newer than this code. The
+            message names host, port and database, never the password.
     """
     connection = _open(url)
     try:
@@ -62,11 +61,11 @@ def _open(url: str) -> Connection:
     try:
         parts = parse_dsn(url)
     except ProgrammingError:
-        # The driver's own words may quote a piece of the password.
+        # The driver's message may quote part of the password.
         raise PreflowError(_malformed()) from None
     host, port = parts.get("host", "localhost"), parts.get("port", "5432")
     database = parts.get("dbname", "")
-    # An unescaped @ or / in a password moves a piece of it into the host, the port or the database name.
+    # An unescaped @ or / in a password moves part of it into the host, the port or the database name.
     if any("@" in part for part in (host, port, database)) or not port.replace(",", "").isdigit():
         raise PreflowError(_malformed())
     try:
@@ -76,7 +75,7 @@ def _open(url: str) -> Connection:
         if parts.get("password"):
             reason = reason.replace(parts["password"], "***")
         where = f"database '{database or parts.get('user', '')}' at {host}:{port}"
-        raise PreflowError(f"{where}: {reason}; check that it runs and that DATABASE_URL is right") from None
+        raise PreflowError(f"{where}: {reason}; check that it is running and that DATABASE_URL is right") from None
 
 
 def _malformed() -> str:

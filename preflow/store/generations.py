@@ -24,23 +24,23 @@ _SELECT = f"""
 
 
 def insert_generations(connection: Connection, rows: Sequence[Generation]) -> int:
-    """Puts answers into the log, in one transaction. An answer that is already there stays as it is.
+    """Writes answers to the log, in one transaction. An answer that is already in the log stays unchanged.
 
     Returns:
-        How many were new.
+        The number of new answers.
 
     Raises:
         PreflowError: A `generation_id` is not a UUID.
     """
     uuid_array(row.generation_id for row in rows)
-    # In the order of their ids: two processes that write the same answers then wait for each other, and never deadlock.
+    # In the order of ids: two processes that write the same answers then wait for each other, and never deadlock.
     ordered = sorted(rows, key=lambda row: row.generation_id)
     with connection, connection.cursor() as cursor:
         return len(insert_rows(cursor, _INSERT, (_as_columns(row) for row in ordered)))
 
 
 def existing_generation_ids(connection: Connection, ids: Iterable[str]) -> set[str]:
-    """Those of the ids that are in the log."""
+    """Returns the ids that are in the log."""
     found: set[str] = set()
     with connection, connection.cursor() as cursor:
         for part in chunks(uuid_array(ids)):
@@ -50,7 +50,7 @@ def existing_generation_ids(connection: Connection, ids: Iterable[str]) -> set[s
 
 
 def select_generations(connection: Connection, ids: Sequence[str]) -> list[Generation]:
-    """The answers with these ids, in the order of the ids. Numbers come back exactly as they went in.
+    """Reads the answers with these ids, in the order of the ids. Numbers are returned exactly as they were written.
 
     Raises:
         PreflowError: Some are not in the log.
@@ -70,12 +70,12 @@ def select_generations(connection: Connection, ids: Sequence[str]) -> list[Gener
 
 
 def plain_text(prompt: PromptText) -> str:
-    """A prompt as one text: the string itself, or the last user turn (of a chat without one, the last turn)."""
+    """Returns a prompt as one text: the string itself, or the last user turn (without one, the last turn)."""
     if isinstance(prompt, str):
         return prompt
     turns = as_messages(prompt)
-    said = [turn for turn in turns if turn["role"] == "user"] or turns
-    return said[-1]["content"] if said else ""
+    candidates = [turn for turn in turns if turn["role"] == "user"] or turns
+    return candidates[-1]["content"] if candidates else ""
 
 
 def _as_columns(row: Generation) -> list[Any]:

@@ -16,20 +16,20 @@ _CREATE = """
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Applies the migrations that a database does not have yet, each in a transaction of its own.
+    """Applies the migrations that a database lacks, each in a transaction of its own.
 
-    Safe when several processes do it at once: they take turns at an advisory lock, and who comes second finds the work
-    done. A database that is up to date is only read, so that an account without the right to create tables can use it.
+    Several processes may migrate at once: they take turns at an advisory lock, and the second finds the work done. An
+    up-to-date database is only read, so an account without the right to create tables can use it.
 
     Returns:
-        The names of the applied migrations.
+        Names of the applied migrations.
 
     Raises:
         PreflowError: The server is older than PostgreSQL 13, or the database has migrations of a newer preflow.
     """
     if connection.server_version < _OLDEST_SERVER:
         version = connection.server_version // 10000
-        raise PreflowError(f"the database server is PostgreSQL {version}, which is too old; use 13 or newer")
+        raise PreflowError(f"the database server is PostgreSQL {version}, which is too old; use version 13 or newer")
     known = migrations()
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('schema_migrations') IS NOT NULL")
@@ -44,7 +44,7 @@ def migrate(connection: Connection) -> list[str]:
 
 
 def migrations() -> dict[str, str]:
-    """The migrations of this code, name to SQL, in the order in which they are applied."""
+    """Returns the SQL of the migrations of this code by name, in the order in which they are applied."""
     folder = resources.files("preflow.store") / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
@@ -52,7 +52,7 @@ def migrations() -> dict[str, str]:
 
 def _apply(connection: Connection, name: str, statements: str) -> bool:
     with connection, connection.cursor() as cursor:
-        # Held until the end of the transaction, so that a killed process never leaves it behind.
+        # Held until the end of the transaction, so a killed process never leaves the lock behind.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         cursor.execute(_CREATE)
         if name in _applied(cursor):

@@ -82,7 +82,7 @@ def record_run(
 
 
 def list_runs(connection: Connection) -> list[Run]:
-    """All recorded runs, the latest first."""
+    """Reads all recorded runs, the latest first."""
     with connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT {_COLUMNS}, finished_at FROM runs ORDER BY finished_at DESC, run_id DESC")
         return [Run(*record) for record in cursor.fetchall()]

@@ -30,7 +30,7 @@ def write_scores(connection: Connection, rows: Sequence[ScoredGeneration]) -> in
     `llm_logs.reward_score` holds the reward score of the scorer that wrote last.
 
     Returns:
-        How many scores were written.
+        The number of scores written.
 
     Raises:
         PreflowError: A score is missing without a reason or is not finite, or an answer is not in the log.
@@ -79,7 +79,7 @@ def _checked(row: ScoredGeneration, metric: str) -> StoredScore:
 
 
 def _lock(cursor: Cursor, ids: Sequence[str]) -> None:
-    """Locks the answers in the order of their ids, so that two scorers of the same answers never deadlock."""
+    """Locks the answers in the order of ids, so that two scorers of the same answers never deadlock."""
     found = 0
     for part in chunks(ids):
         cursor.execute(_LOCK, (part,))

@@ -1,7 +1,7 @@
-"""The driver, and the one door through which values enter the database.
+"""The driver, and the only way for values to enter the database.
 
-Everything else in the store imports the driver from here. Values go in through `insert_rows` and `jsonb` alone, because
-Postgres text and jsonb cannot hold NUL characters or lone surrogates, and JSON has no NaN.
+Everything else in the store imports the driver from here. Values are written only through `insert_rows` and `jsonb`,
+because Postgres text and jsonb cannot hold NUL characters or lone surrogates, and JSON has no NaN.
 """
 
 import json
@@ -25,7 +25,7 @@ parse_dsn = psycopg2.extensions.parse_dsn
 open_connection = psycopg2.connect
 
 CHUNK = 5_000
-"""How many ids one statement carries: far below the limits of the server, few enough round trips to forget about."""
+"""Number of ids in one statement: far below the limits of the server, and enough to make round trips cheap."""
 
 _PAGE = 500
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -33,10 +33,10 @@ ItemT = TypeVar("ItemT")
 
 
 def clean(value: Any) -> Any:
-    """A value as the database can hold it.
+    """Returns a value in the form that the database can hold.
 
-    NUL and lone surrogates become U+FFFD, in nested lists and mappings too; numbers that are not finite become null, as
-    JSON has no way to write them. Everything else stays as it is.
+    NUL and lone surrogates become U+FFFD, also in nested lists and mappings. Numbers that are not finite become null,
+    because JSON cannot express them. Everything else is unchanged.
     """
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
@@ -50,23 +50,23 @@ def clean(value: Any) -> Any:
 
 
 def jsonb(value: Any) -> Any:
-    """A JSON value as a parameter of a statement, cleaned. None becomes JSON null; give None itself for SQL NULL."""
+    """Returns a JSON value as a parameter of a statement, cleaned. None becomes JSON null; for SQL NULL, pass None."""
     return psycopg2.extras.Json(clean(value), dumps=_dumps)
 
 
 def insert_rows(
     cursor: Cursor, statement: str, rows: Iterable[Sequence[Any]], template: str | None = None
 ) -> list[tuple[Any, ...]]:
-    """Runs a statement with `VALUES %s` and a RETURNING clause over many rows, with their texts cleaned.
+    """Runs a statement with `VALUES %s` and a RETURNING clause for many rows, whose texts are cleaned.
 
     Args:
-        cursor: A cursor inside a transaction.
-        statement: The SQL, with one `%s` where the list of values belongs.
-        rows: The values, one sequence per row. JSON values are wrapped by `jsonb`.
-        template: The form of one row, such as `(%s::uuid, %s)`, where types cannot be inferred.
+        cursor: Cursor inside a transaction.
+        statement: SQL with one `%s` in the place of the list of values.
+        rows: Values, one sequence per row; JSON values are wrapped by `jsonb`.
+        template: Form of one row, such as `(%s::uuid, %s)`, for types that cannot be inferred.
 
     Returns:
-        What RETURNING gave, over all rows.
+        The returned rows of all pages.
     """
     cleaned = [[_UNSTORABLE.sub("\ufffd", cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     if not cleaned:
@@ -75,10 +75,10 @@ def insert_rows(
 
 
 def uuid_array(ids: Iterable[str]) -> list[str]:
-    """Ids as the parameter of `%s::uuid[]`.
+    """Returns ids as the parameter of `%s::uuid[]`.
 
     Raises:
-        PreflowError: One of them is not a UUID in its canonical form (others would not be found again by their text).
+        PreflowError: An id is not a UUID in canonical form; Postgres would return it as another text.
     """
     checked = list(ids)
     for text in checked:
@@ -92,7 +92,7 @@ def uuid_array(ids: Iterable[str]) -> list[str]:
 
 
 def chunks(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
-    """The items in slices of at most `CHUNK`."""
+    """Yields the items in slices of at most `CHUNK`."""
     return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
 
 
