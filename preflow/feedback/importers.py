@@ -67,8 +67,8 @@ def read_preferences(uri: str, instruction: str = "") -> ImportedFeedback:
         PreflowError: A record has no accepted form or a wrong value; the message names file, line and field.
     """
     (rows, identical), refused = read_feedback_file(uri)
-    for problem in refused.values():
-        raise PreflowError(problem)
+    if refused:
+        raise PreflowError(next(iter(refused.values())))
     return ImportedFeedback([(where, _instructed(row, instruction)) for where, row in rows], identical)
 
 
