@@ -79,14 +79,14 @@ class ScoredGeneration(Generation):
 
 
 class JudgedResponse(Row):
-    """A response as somebody judged it; `generation_id` is null for texts that never stood in the log."""
+    """A judged response; `generation_id` is null for texts that are not from the log."""
 
     generation_id: str | None = None
     text: str
 
 
 class Feedback(Row):
-    """What one labeler said about one or more responses to one prompt.
+    """One labeler's judgement of one or more responses to one prompt.
 
     `value` by `kind`: thumbs -1 or 1; rating a number; correction the corrected text; pairwise the index of the better
     response or null for a tie; ranking the response indices, best first.

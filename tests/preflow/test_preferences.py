@@ -46,7 +46,7 @@ def pairwise(name: str, value: int | None, texts: Sequence[str] = ("a", "b"), **
     return feedback("pairwise", fields.pop("prompt", TRAIN), texts, value, name, **fields)
 
 
-# Every case also holds one pair on each side that matters, so that a case can be about one prompt alone.
+# Every case also has a training and a validation pair, so that a case can be about a single prompt.
 FILLER = [pairwise(split, 0, prompt=question(split, 5)) for split in ("train", "validation")]
 
 Build = Callable[..., tuple[dict[str, Any], list[Preference]]]
@@ -70,20 +70,20 @@ def build_given(folder: Path, given: Sequence[Feedback]) -> dict[str, Any]:
 def build(tmp_path: Path) -> Build:
     def build(
         labels: Sequence[ScoredGeneration] = (),
-        said: Sequence[Feedback] = (),
+        judged: Sequence[Feedback] = (),
         given: Sequence[Feedback] = FILLER,
         eval_prompts: Sequence[str] = (TEST,),
         gap: float = 0.05,
     ) -> tuple[dict[str, Any], list[Preference]]:
         write_rows(tmp_path / "labels", labels)
-        write_rows(tmp_path / "said", said)
+        write_rows(tmp_path / "judged", judged)
         write_rows(tmp_path / "given", given)
         write_rows(
             tmp_path / "eval", [Prompt(prompt_id=prompt_id(text), prompt=text, split="test") for text in eval_prompts]
         )
         summary = build_preferences(
             scored_generations=tmp_path / "labels",
-            feedback=tmp_path / "said",
+            feedback=tmp_path / "judged",
             given_feedback=tmp_path / "given",
             eval_prompts=tmp_path / "eval",
             min_score_gap=gap,
@@ -124,13 +124,13 @@ def test_one_text_sampled_twice_is_one_answer_with_the_mean_score(build: Build) 
 
 
 def test_votes_of_labelers_add_up(build: Build) -> None:
-    said = [
+    judged = [
         pairwise("f1", 0),
         pairwise("f2", 1, texts=("b", "a "), labeler="bob", source="user"),
         pairwise("f3", 1, labeler="cat"),
         pairwise("f4", None, labeler="dan"),
     ]
-    _, (pair,) = build(said=said)
+    _, (pair,) = build(judged=judged)
     assert (pair.chosen, pair.rejected) == ("a", "b")
     assert (pair.votes_for, pair.votes_against, pair.agreement) == (2.5, 1.5, 0.625)
     assert (pair.source, pair.feedback_ids) == ("human", ["f1", "f2", "f3", "f4"])
@@ -138,76 +138,76 @@ def test_votes_of_labelers_add_up(build: Build) -> None:
 
 
 def test_equal_votes_are_a_tie_and_dropped(build: Build) -> None:
-    summary, pairs = build(said=[pairwise("f1", 0), pairwise("f2", 1, labeler="bob")])
+    summary, pairs = build(judged=[pairwise("f1", 0), pairwise("f2", 1, labeler="bob")])
     assert (pairs, summary["ties_dropped"]) == ([], 1)
 
 
-def test_of_one_labeler_the_latest_word_counts(build: Build) -> None:
-    said = [pairwise("f1", 0, created_at="2026-01-02T00:00:00Z"), pairwise("f2", 1)]
-    _, (pair,) = build(said=said)
+def test_the_latest_judgement_of_a_labeler_counts(build: Build) -> None:
+    judged = [pairwise("f1", 0, created_at="2026-01-02T00:00:00Z"), pairwise("f2", 1)]
+    _, (pair,) = build(judged=judged)
     assert (pair.chosen, pair.votes_for, pair.votes_against, pair.feedback_ids) == ("a", 1.0, 0.0, ["f1"])
 
 
 def test_imported_rows_without_times_all_count(build: Build) -> None:
-    said = [pairwise(f"f{number}", value, labeler="external") for number, value in enumerate([0, 0, 1])]
-    _, (pair,) = build(said=said)
+    judged = [pairwise(f"f{number}", value, labeler="external") for number, value in enumerate([0, 0, 1])]
+    _, (pair,) = build(judged=judged)
     assert (pair.chosen, pair.votes_for, pair.votes_against) == ("a", 2.0, 1.0)
 
 
 def test_people_overrule_the_label(build: Build) -> None:
     labels = [scored(TRAIN, "a", 0.9), scored(TRAIN, "b", 0.1), scored(TRAIN, "c", 0.5)]
-    summary, pairs = build(labels, said=[pairwise("f1", 1)])
+    summary, pairs = build(labels, judged=[pairwise("f1", 1)])
     assert sides(pairs) == [("a", "c"), ("b", "a"), ("c", "b")]
     assert [row.source for row in pairs] == ["label", "human", "label"]
     assert summary["overruled_labels"] == 1
 
 
 def test_a_tie_of_people_overrules_the_label_too(build: Build) -> None:
-    summary, pairs = build([scored(TRAIN, "a", 0.9), scored(TRAIN, "b", 0.1)], said=[pairwise("f1", None)])
+    summary, pairs = build([scored(TRAIN, "a", 0.9), scored(TRAIN, "b", 0.1)], judged=[pairwise("f1", None)])
     assert (pairs, summary["overruled_labels"], summary["ties_dropped"]) == ([], 1, 1)
 
 
 def test_people_overrule_judging_models(build: Build) -> None:
-    said = [pairwise(f"f{number}", 0, labeler=f"judge-{number}", source="auto") for number in range(3)]
-    _, (pair,) = build(said=[*said, pairwise("f9", 1)])
+    judged = [pairwise(f"f{number}", 0, labeler=f"judge-{number}", source="auto") for number in range(3)]
+    _, (pair,) = build(judged=[*judged, pairwise("f9", 1)])
     assert (pair.chosen, pair.source, pair.feedback_ids) == ("b", "human", ["f9"])
 
 
 def test_a_ranking_stays_one_group(build: Build) -> None:
-    _, pairs = build(said=[feedback("ranking", TRAIN, ["a", "b", "c"], [1, 2, 0], "r")])
+    _, pairs = build(judged=[feedback("ranking", TRAIN, ["a", "b", "c"], [1, 2, 0], "r")])
     assert sides(pairs) == [("b", "a"), ("b", "c"), ("c", "a")]
     assert {(row.group_id, row.weight) for row in pairs} == {("r", 1 / 3)}
 
 
 def test_comparisons_of_one_text_with_itself_are_dropped(build: Build) -> None:
-    summary, pairs = build(said=[feedback("correction", TRAIN, ["a"], "a ", "f")])
+    summary, pairs = build(judged=[feedback("correction", TRAIN, ["a"], "a ", "f")])
     assert (pairs, summary["identical_dropped"]) == ([], 1)
 
 
 def test_a_judgement_in_both_sources_counts_once(build: Build) -> None:
-    _, (pair,) = build(said=[pairwise("f1", 0)], given=[*FILLER, pairwise("f1", 0)])
+    _, (pair,) = build(judged=[pairwise("f1", 0)], given=[*FILLER, pairwise("f1", 0)])
     assert (pair.votes_for, pair.feedback_ids) == (1.0, ["f1"])
 
 
-def test_the_split_follows_from_the_prompt_unless_it_is_judged_with(build: Build) -> None:
-    said = [
+def test_the_split_follows_from_the_prompt_unless_it_is_an_evaluation_prompt(build: Build) -> None:
+    judged = [
         pairwise(name, 0, prompt=text)
         for name, text in [("f1", TRAIN), ("f2", VALIDATION), ("f3", TEST), ("f4", question("train", 1))]
     ]
-    summary, pairs = build(said=said, eval_prompts=[question("train", 1)])
+    summary, pairs = build(judged=judged, eval_prompts=[question("train", 1)])
     expected = {TRAIN: "train", VALIDATION: "validation", TEST: "test", question("train", 1): "test"}
     assert {row.prompt: row.split for row in pairs} == expected
     assert summary["by_split"] == {"train": 2, "validation": 2, "test": 2}
 
 
 def test_the_share_of_longer_choices_leaves_equal_lengths_out(build: Build) -> None:
-    said = [
+    judged = [
         pairwise("f1", 0, texts=("two words", "one")),
         pairwise("f2", 1, texts=("two more", "uno")),
         pairwise("f3", 0, texts=("two  again", "eins")),
         pairwise("f4", 0, texts=("don't - stop", "two words")),  # two words each: punctuation does not count
     ]
-    assert build(said=said)[0]["longer_chosen_share"] == pytest.approx(2 / 3)
+    assert build(judged=judged)[0]["longer_chosen_share"] == pytest.approx(2 / 3)
     assert build()[0]["longer_chosen_share"] is None
 
 
@@ -238,7 +238,7 @@ def test_check_reads_min_score_gap_among_other_arguments() -> None:
         check({"min_score_gap": -1.0})
 
 
-def test_absent_sources_bring_nothing(tmp_path: Path) -> None:
+def test_sources_are_optional(tmp_path: Path) -> None:
     summary = build_given(tmp_path, FILLER)
     assert summary["by_split"] == {"train": 1, "validation": 1, "test": 0}
 
@@ -281,13 +281,13 @@ def generations(draw: st.DrawFn) -> list[ScoredGeneration]:
 @given(judgements(), generations(), st.randoms())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_input_in_any_order_gives_the_same_sound_pairs(
-    build: Build, said: list[Feedback], labels: list[ScoredGeneration], random: Any
+    build: Build, judged: list[Feedback], labels: list[ScoredGeneration], random: Any
 ) -> None:
-    summary, pairs = build(labels, said=said)
-    random.shuffle(said)
+    summary, pairs = build(labels, judged=judged)
+    random.shuffle(judged)
     random.shuffle(labels)
-    half = len(said) // 2
-    assert build(labels, said=said[half:], given=[*said[:half], *FILLER]) == (summary, pairs)
+    half = len(judged) // 2
+    assert build(labels, judged=judged[half:], given=[*judged[:half], *FILLER]) == (summary, pairs)
     splits: dict[str, set[str]] = {}
     for pair in pairs:
         assert pair.chosen.startswith(str(pair.prompt))

@@ -1,4 +1,4 @@
-"""What the embedded server finds on disk, and what it says when it cannot start."""
+"""What the embedded server does with leftovers on disk, and its errors when it cannot start."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def test_broken_pid_file_is_no_obstacle(home: Path, content: str) -> None:
 def test_pid_file_that_names_a_stranger_is_no_obstacle(home: Path) -> None:
     with embedded_postgres(home):
         content = (data_of(home) / "postmaster.pid").read_text()
-    # As after a restart of a container: the number belongs to somebody else now. This one must survive.
+    # As after a restart of a container: the process id belongs to another process now. This one must survive.
     with subprocess.Popen(["sleep", "60"]) as stranger:
         (data_of(home) / "postmaster.pid").write_text(re.sub(r"^\d+", str(stranger.pid), content))
         with embedded_postgres(home) as url:
@@ -83,7 +83,7 @@ def test_unusable_homes_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PreflowError, match="file.*choose another PREFLOW_HOME"), embedded_postgres(tmp_path / "file"):
         pass
-    # No file system can be written under /proc, by root neither.
+    # No file system can be written under /proc, not even by root.
     with pytest.raises(PreflowError, match="/proc/.*writable"), embedded_postgres(Path("/proc/1")):
         pass
 
@@ -125,9 +125,7 @@ def test_copy_that_belongs_to_root_is_used(home: Path) -> None:
 
 
 @AS_ROOT
-def test_root_who_may_not_hand_over_a_capability_is_told_what_to_do(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_without_the_capability_gets_an_error_with_a_remedy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_CAPABILITY", ("--ambient-caps=+no_such_capability",))
     with pytest.raises(PreflowError, match="as root here.*run as an ordinary user, or set DATABASE_URL"):
         with embedded_postgres(home):

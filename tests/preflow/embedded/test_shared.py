@@ -1,4 +1,4 @@
-"""The embedded server, run as it is used: by several processes, some of which die."""
+"""The embedded server as it is used: by several processes, some of which die."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What is written out in a foreign form reads back as the same pair."""
+"""A pair that is written in a foreign form is read back as the same pair."""
 
 from collections import Counter
 from typing import Any, get_args
@@ -76,7 +76,7 @@ def test_implicit_strings_lose_what_two_answers_begin_with_to_the_prompt() -> No
     assert (row.prompt, better, worse) == ("Sky?\n\nIt is", " blue.", " red.")
 
 
-def test_the_position_at_vertex_does_not_give_the_choice_away() -> None:
+def test_the_position_in_vertex_rows_does_not_reveal_the_choice() -> None:
     choices = [to_vertex(pair(f"Question {number}?", "good", "bad"))["choice"] for number in range(200)]
     assert 70 < sum(choices) < 130
 
@@ -94,7 +94,7 @@ def test_explicit_form_follows_the_prompt() -> None:
 
 
 @pytest.mark.parametrize(("gap", "margin"), [(0.25, 0.25), (None, 0.0)])
-def test_a_margin_stands_only_where_it_is_asked_for(gap: float | None, margin: float) -> None:
+def test_a_margin_is_added_only_on_request(gap: float | None, margin: float) -> None:
     preference = pair("p", "a", "b", score_gap=gap)
     assert "margin" not in to_trl(preference)
     assert to_trl(preference, with_margin=True)["margin"] == margin

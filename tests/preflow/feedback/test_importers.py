@@ -178,7 +178,7 @@ def test_own_rows_stay_what_they_are() -> None:
     assert row == Feedback.model_validate(FEEDBACK)
 
 
-def test_own_label_pairs_do_not_come_back_as_the_word_of_a_person() -> None:
+def test_own_label_pairs_do_not_become_the_judgement_of_a_person() -> None:
     assert imported(PREFERENCE)[0].source == "auto"
     assert imported({**PREFERENCE, "source": "user"})[0].source == "user"
 
@@ -196,7 +196,7 @@ def test_own_label_pairs_do_not_come_back_as_the_word_of_a_person() -> None:
         {**RANKING, "responses": ["Fog.", "Fog.", " Fog."]},
     ],
 )
-def test_identical_texts_say_nothing(record: dict[str, Any]) -> None:
+def test_identical_texts_give_no_rows(record: dict[str, Any]) -> None:
     assert imported(record) == []
 
 
@@ -276,7 +276,7 @@ def write(path: Path, *records: Any) -> str:
     return str(path)
 
 
-def test_a_file_may_mix_forms_and_counts_what_says_nothing(tmp_path: Path) -> None:
+def test_a_file_may_mix_forms_and_identical_texts_are_counted(tmp_path: Path) -> None:
     uri = write(tmp_path / "p.jsonl", VERTEX, TRL, FEEDBACK, {**VERTEX, "candidate_1": "Fog."})
     rows, identical = read_preferences(uri)
     assert [where for where, _ in rows] == [f"{uri}, line {number}" for number in (1, 2, 3)]
@@ -291,7 +291,7 @@ def test_an_instruction_opens_every_prompt_that_has_no_system_turn(tmp_path: Pat
     assert [row.prompt_id for _, row in rows] == [prompt_id(prompt) for prompt in prompts]
 
 
-def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_an_id_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PreflowError, match="line 2: field 'feedback_id': 'f1' is in the file twice"):
         read_preferences(write(tmp_path / "p.jsonl", FEEDBACK, {**FEEDBACK, "value": -1}))
 

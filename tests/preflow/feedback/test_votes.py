@@ -1,4 +1,4 @@
-"""Judgements of every kind become comparisons within one prompt, and across labelers never."""
+"""Judgements of every kind become comparisons within one prompt and one labeler."""
 
 from itertools import count
 from typing import Any
@@ -72,7 +72,7 @@ def test_ratings_count_from_a_gap_of_one() -> None:
     assert sides(comparisons(rows)) == [("a", "c"), ("a", "d")]
 
 
-def test_words_of_two_labelers_or_on_two_prompts_or_of_two_kinds_are_not_compared() -> None:
+def test_judgements_of_two_labelers_prompts_or_kinds_are_not_compared() -> None:
     up = feedback("thumbs", ["a"], 1)
     others = [
         feedback("thumbs", ["b"], -1, labeler="bob"),
@@ -82,7 +82,7 @@ def test_words_of_two_labelers_or_on_two_prompts_or_of_two_kinds_are_not_compare
     assert comparisons([up, *others]) == []
 
 
-def test_the_later_of_two_words_on_one_answer_counts() -> None:
+def test_the_later_of_two_judgements_of_one_answer_counts() -> None:
     rows = [
         feedback("rating", ["a"], 5, created_at="2026-01-01T12:00:00+02:00"),
         feedback("rating", ["a "], 1, created_at="2026-01-01T11:00:00Z"),

@@ -41,7 +41,7 @@ def ids(rows: list[Feedback]) -> list[str]:
         ("ranking", THREE, [2, 0, 1]),
     ],
 )
-def test_sound_feedback_comes_back_as_it_was(
+def test_sound_feedback_is_read_back_unchanged(
     store: Connection, make_feedback: Make, kind: str, responses: Any, value: Any
 ) -> None:
     row = make_feedback(kind=kind, responses=responses, value=value, shown_order=list(range(len(responses)))[::-1])
@@ -134,7 +134,9 @@ def test_watermark_above_the_horizon_is_refused(store: Connection) -> None:
         read_feedback(store, str(horizon_of(store) + 1000))
 
 
-def test_ids_of_another_server_are_told_with_a_remedy_that_works(store: Connection, make_feedback: Make) -> None:
+def test_transaction_ids_of_another_server_are_an_error_with_a_remedy_that_works(
+    store: Connection, make_feedback: Make
+) -> None:
     append_feedback(store, [make_feedback()])
     with store, store.cursor() as cursor:
         cursor.execute("ALTER TABLE feedback DISABLE TRIGGER USER")

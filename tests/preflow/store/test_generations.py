@@ -18,7 +18,7 @@ CHAT: Any = [
 ]
 
 
-def test_answers_come_back_exactly_in_the_order_of_the_ids(store: Connection, make_generation: Make) -> None:
+def test_answers_are_read_back_exactly_in_the_order_of_the_ids(store: Connection, make_generation: Make) -> None:
     rows = [
         make_generation(0, generation_time=0.1 + 0.2, sampling={"temperature": 1 / 3, "top_p": 1.0, "stop": None}),
         make_generation(1, prompt=CHAT, response="", finish_reason="length"),
@@ -33,7 +33,7 @@ def test_answers_come_back_exactly_in_the_order_of_the_ids(store: Connection, ma
     assert isinstance(found[1].prompt, str) and isinstance(found[0].prompt, list)
 
 
-def test_answer_that_is_there_stays(store: Connection, make_generation: Make) -> None:
+def test_an_answer_in_the_log_stays_unchanged(store: Connection, make_generation: Make) -> None:
     first = make_generation(0)
     assert insert_generations(store, [first, first]) == 1
     assert insert_generations(store, [make_generation(0, response="other"), make_generation(1)]) == 1
@@ -59,14 +59,14 @@ def test_many_ids_go_in_chunks(store: Connection, make_generation: Make, monkeyp
     assert existing_generation_ids(store, ids) == set(ids)
 
 
-def test_missing_answers_are_told(store: Connection, make_generation: Make) -> None:
+def test_missing_answers_are_counted_and_the_first_is_named(store: Connection, make_generation: Make) -> None:
     rows = [make_generation(sample) for sample in range(2)]
     insert_generations(store, rows[:1])
     with pytest.raises(PreflowError, match=f"1 of 2 generations are missing, first {rows[1].generation_id}"):
         select_generations(store, [row.generation_id for row in rows])
 
 
-def test_ids_that_are_no_uuids_are_refused(store: Connection, make_generation: Make) -> None:
+def test_ids_that_are_not_uuids_are_refused(store: Connection, make_generation: Make) -> None:
     for wrong in ("g1", make_generation().generation_id.upper()):
         with pytest.raises(PreflowError, match="is not a UUID"):
             insert_generations(store, [make_generation(generation_id=wrong)])

@@ -51,14 +51,14 @@ def test_writing_again_replaces(logged: Connection, make_scored: Make) -> None:
         ({"reward_score": float("inf")}, "reward score is inf"),
     ],
 )
-def test_scores_that_say_nothing_are_refused(
+def test_scores_without_a_finite_value_or_reason_are_refused(
     logged: Connection, make_scored: Make, changes: dict[str, object], says: str
 ) -> None:
     with pytest.raises(PreflowError, match=says):
         write_scores(logged, [make_scored(0, **changes)])
 
 
-def test_answer_that_is_not_in_the_log_is_told_and_nothing_written(logged: Connection, make_scored: Make) -> None:
+def test_an_answer_outside_the_log_is_an_error_and_nothing_is_written(logged: Connection, make_scored: Make) -> None:
     with pytest.raises(PreflowError, match="1 of 2 scored generations are not in the log"):
         write_scores(logged, [make_scored(0), make_scored(7)])
     assert reward_scores(logged) == [None, None]
