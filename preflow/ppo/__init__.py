@@ -11,7 +11,7 @@ __all__ = ["PPOConfig", "ppo_config", "ppo_optimize"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the loop, and torch with it, when it is asked for: who only checks settings needs neither."""
+    """Imports the loop, and torch with it, on first use: checking settings needs neither."""
     if name != "ppo_optimize":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from preflow.ppo.trainer import ppo_optimize

@@ -1,4 +1,4 @@
-"""What PPO optimizes: any mix, by weight, of a reward model, classifiers, automated metrics and functions."""
+"""The reward: a weighted sum of a reward model, classifiers, automated metrics and Python functions."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +23,12 @@ _BATCH = 64
 
 
 class Answers(NamedTuple):
-    """B answers to be scored.
+    """B answers to score.
 
     Attributes:
-        prompts: One an answer.
-        responses: Their texts.
-        stopped: Which ended by themselves.
+        prompts: Prompt of each answer.
+        responses: Text of each answer.
+        stopped: Whether each answer ended with an end-of-sequence token.
     """
 
     prompts: Sequence[Prompt]
@@ -36,15 +36,15 @@ class Answers(NamedTuple):
     stopped: Sequence[bool]
 
 
-Score = Callable[[Answers], Tensor]
-"""Answers to `[B]` float32 scores on the CPU."""
+ScoreAnswers = Callable[[Answers], Tensor]
+"""A function from B answers to `[B]` float32 scores on the CPU."""
 
 
 class Source(NamedTuple):
     """One part of the reward."""
 
     weight: float
-    score: Score
+    score: ScoreAnswers
 
 
 def load_rewards(
@@ -53,47 +53,49 @@ def load_rewards(
     """Loads the parts of a reward.
 
     Args:
-        weights: By name of the part:
-            `reward_model`, the scores of `reward_model`, 0 for an answer as good as a reference;
+        weights: Weights by name of the part:
+            `reward_model`, the score of the reward model, 0 for an answer as good as a reference;
             `classifier:MODEL`, the logit of the positive class of a Hugging Face sequence classifier that reads the
-            response, with `#LABEL` behind it where there are more than two classes;
+            response, with `#LABEL` appended if there are more than two classes;
             `scorer:METRIC`, an automated metric, between 0 and 1;
-            `function:MODULE:NAME`, a Python function that is called with `prompts` and `completions`, lists of equal
-            length, and returns a number for each.
+            `function:MODULE:NAME`, a Python function of `prompts` and `completions`, lists of equal length, that
+            returns a number for each.
         reward_model: Folder of a reward model, for the part of that name.
-        embed: For metrics that compare meanings.
+        embed: Embedding for metrics that compare meanings.
         config: Settings.
 
     Raises:
-        PreflowError: A part does not exist or cannot be loaded, or has no zero point where a missing end is punished by
-            a score of its own.
+        PreflowError: A part is unknown or cannot be loaded, or `config.missing_eos` is "replace" and a part has no zero
+            point.
     """
     check_reward_weights(weights, config)
     return {name: Source(weight, _load(name, reward_model, embed)) for name, weight in weights.items()}
 
 
 def parts_of(sources: Mapping[str, Source], answers: Answers) -> dict[str, Tensor]:
-    """`[B]` float32 scores of each part, not weighted."""
+    """Unweighted `[B]` float32 scores of each part."""
     return {name: source.score(answers).float() for name, source in sources.items()}
 
 
 def total_of(sources: Mapping[str, Source], parts: Mapping[str, Tensor]) -> tuple[Tensor, int]:
-    """`[B]` sums of the parts, each times its weight, and how many answers lack a part, which counts as its mean.
+    """`[B]` weighted sums of the parts, and the number of answers without a score by some part.
+
+    A missing score counts as the mean of its part.
 
     Raises:
-        PreflowError: No part says anything of any answer.
+        PreflowError: No answer has a score by any part.
     """
     missing = ~torch.stack([scores.isfinite() for scores in parts.values()])
     if bool(missing.all()):
         raise PreflowError(
-            f"reward_weights: no answer has a score by {' or '.join(parts)}; choose a part that fits the prompts"
+            f"`reward_weights`: no answer has a score by {' or '.join(parts)}; choose a part that fits the prompts"
         )
     weighted = [sources[name].weight * replace_nonfinite(scores) for name, scores in parts.items()]
     return torch.stack(weighted).sum(0), int(missing.any(0).sum())
 
 
 def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
-    """`[B]` scores by an automated metric, NaN where it has nothing to say."""
+    """`[B]` scores by an automated metric, NaN where it does not apply."""
     texts = [
         ScoredText(last_user_turn(prompt.prompt), response, stopped, prompt.reference)
         for prompt, response, stopped in zip(*answers, strict=True)
@@ -102,11 +104,11 @@ def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
     return torch.tensor([float("nan") if value is None else value for value in values])
 
 
-def _load(name: str, reward_model: Path | None, embed: Embed) -> Score:
+def _load(name: str, reward_model: Path | None, embed: Embed) -> ScoreAnswers:
     kind, _, rest = name.partition(":")
     if kind == "reward_model":
         if reward_model is None:
-            raise PreflowError("reward_weights: 'reward_model' is named, but no reward model is given")
+            raise PreflowError("`reward_weights`: 'reward_model' is named, but no reward model is given")
         return partial(_by_reward_model, RewardModel.load(reward_model, preferred_dtype()))
     if kind == "classifier":
         reference, label = classifier_of(name)
@@ -122,13 +124,13 @@ def _by_reward_model(model: RewardModel, answers: Answers) -> Tensor:
 
 
 @torch.no_grad()
-def _by_classifier(model: Any, tokenizer: Any, place: int, answers: Answers) -> Tensor:
+def _by_classifier(model: Any, tokenizer: Any, index: int, answers: Answers) -> Tensor:
     limit = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512))
     parts = []
     for start in range(0, len(answers.responses), _BATCH):
         texts = list(answers.responses[start : start + _BATCH])
         batch = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-        parts.append(model(**batch.to(model.device)).logits[:, place].float().cpu())
+        parts.append(model(**batch.to(model.device)).logits[:, index].float().cpu())
     return torch.cat(parts)
 
 
@@ -137,21 +139,21 @@ def _by_function(name: str, function: Callable[..., Sequence[float]], answers: A
     scores = torch.as_tensor(function(prompts=prompts, completions=list(answers.responses)), dtype=torch.float32)
     if scores.shape != (len(prompts),):
         raise PreflowError(
-            f"reward_weights: '{name}' gave scores of shape {tuple(scores.shape)}, not ({len(prompts)},)"
+            f"`reward_weights`: '{name}' returned scores of shape {tuple(scores.shape)}, not ({len(prompts)},)"
         )
     return scores
 
 
 def _class(reference: str, config: Any, label: str) -> int:
-    """The place of the logit to read: the named class, or the positive one of two, or the only one."""
-    names = {str(name): int(place) for place, name in config.id2label.items()}
+    """Index of the logit to read: that of the named class, of the positive one of two, or of the only one."""
+    names = {str(name): int(index) for index, name in config.id2label.items()}
     if label:
         if label not in names:
-            raise PreflowError(f"reward_weights: '{reference}' has no class '{label}'; it has {', '.join(names)}")
+            raise PreflowError(f"`reward_weights`: '{reference}' has no class '{label}'; it has {', '.join(names)}")
         return names[label]
     if len(names) > 2:
         raise PreflowError(
-            f"reward_weights: '{reference}' has {len(names)} classes; add #{next(iter(names))} or another"
+            f"`reward_weights`: '{reference}' has {len(names)} classes; add #{next(iter(names))} or another"
         )
     return len(names) - 1
 
@@ -160,5 +162,5 @@ def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise PreflowError(f"reward_weights: '{name}' cannot be loaded ({error}); install the module") from None
+        raise PreflowError(f"`reward_weights`: '{name}' cannot be loaded ({error}); install the module") from None
     return function

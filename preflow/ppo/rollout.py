@@ -1,4 +1,4 @@
-"""Sample episodes with the policy and work out what each token was worth."""
+"""Rollout: episodes sampled with the policy, and the advantage of each token."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -30,27 +30,27 @@ from preflow.scoring.repetition import distinct_share
 
 @dataclass(frozen=True)
 class Rollout:
-    """The episodes of one update. B episodes, of all processes, with responses of up to T tokens.
+    """The episodes of one update: B episodes of all processes, with responses of up to T tokens.
 
     Attributes:
-        episodes: The tokens of this process's own rows.
-        own: Which of the B rows those are.
+        episodes: Tokens of this process's rows.
+        own: Slice of the B rows that are this process's.
         mask: `[B, T]` bool, true on response tokens.
-        stopped: `[B]` bool, ended by themselves.
-        scores: `[B]` weighted sums of the parts of the reward, all of them numbers.
-        parts: Means of the parts that said something, by name.
-        distinct: `[B]` shares of three-word runs that are said only once.
-        logprobs: `[B, T]` of the policy that sampled, by the training forward.
-        reference: `[B, T]` of the reference.
-        values: `[B, T]`.
-        entropy: `[B, T]`.
-        advantages: `[B, T]`, whitened.
-        returns: `[B, T]`.
-        statistics: Of all scores of the run so far.
-        clipped_scores: The share of scores that `reward_clip` cut.
-        nonfinite_scores: How many answers lack a part of the reward, which counts as its mean over the others.
-        sampler_gap: Mean absolute difference between the sampler's log-probabilities and the training forward's.
-        seconds: What sampling, scoring and evaluation took.
+        stopped: `[B]` bool, true for episodes that ended with an end-of-sequence token.
+        scores: `[B]` weighted sums of the parts of the reward, all finite.
+        parts: Mean score of each part that has any, by name.
+        distinct: `[B]` shares of three-word sequences that occur only once.
+        logprobs: `[B, T]` log-probabilities under the policy that sampled, from the training forward pass.
+        reference: `[B, T]` log-probabilities under the reference.
+        values: `[B, T]` values before each token.
+        entropy: `[B, T]` entropies of the distribution over the next token.
+        advantages: `[B, T]` whitened advantages.
+        returns: `[B, T]` returns.
+        statistics: Statistics of all scores of the run so far.
+        clipped_scores: Share of scores that `reward_clip` clipped.
+        nonfinite_scores: Number of answers without a score by some part, which counts as the mean of the others.
+        sampler_gap: Mean absolute difference between the log-probabilities of the sampler and of the training forward.
+        seconds: Duration of sampling, scoring and evaluation.
     """
 
     episodes: Episodes
@@ -74,7 +74,7 @@ class Rollout:
 
     @property
     def kl(self) -> float:
-        """Mean nats a response (k1) between the policy that sampled and the reference."""
+        """Mean KL (k1) between the policy that sampled and the reference, in nats per response."""
         return float((k1(self.logprobs, self.reference) * self.mask).sum(1).mean())
 
 
@@ -93,15 +93,15 @@ def collect_rollout(
     """Samples one response to each prompt and evaluates it.
 
     Args:
-        prompts: One an episode, `config.samples_per_prompt` times the same one in a row.
-        policy: The policy as it is trained.
-        sampler: What samples; holds the same weights.
-        tokenizer: Of the policy.
-        sources: The parts of the reward.
+        prompts: One prompt per episode, each `config.samples_per_prompt` times in a row.
+        policy: Policy that is trained.
+        sampler: Copy with the same weights that samples.
+        tokenizer: Tokenizer of the policy.
+        sources: Parts of the reward.
         config: Settings.
-        generator: Where the random numbers come from; the same in every process.
+        generator: Generator of the random numbers, in the same state in every process.
         kl_coeff: Weight of the KL penalty in this update.
-        statistics: Of the scores before this update.
+        statistics: Statistics of the scores before this update.
     """
     own, seconds = own_rows(config), {}
     started = time.monotonic()
@@ -122,7 +122,7 @@ def collect_rollout(
     evaluated = _evaluate(episodes, policy, config.microbatch_tokens)
     seconds["evaluation"] = time.monotonic() - started
 
-    # From here on every process has the tokens of all of them, and does the same with them.
+    # From here on, every process has the tokens of all processes and computes the same.
     mask, sampled, logprobs, reference, values, entropy = (
         gathered(_widened(tensor, config.target_sequence_length))
         for tensor in (samples.response_mask, samples.logprobs, *evaluated)
@@ -163,13 +163,13 @@ def collect_rollout(
 
 
 def _widened(tensor: Tensor, width: int) -> Tensor:
-    """`[B, T]` with columns of 0 up to `width`, so that all processes have the same shape."""
+    """`[B, T]` padded with zero columns to `width`, so that all processes have the same shape."""
     return nn.functional.pad(tensor, (0, width - tensor.shape[1]))
 
 
 @torch.no_grad()
 def _encoded(episodes: Episodes, policy: Policy, tokens: int) -> Episodes:
-    """The episodes in lines, with the states of the layers that are not trained, where the policy keeps such states."""
+    """The episodes in packs, with the states after the frozen layers if the policy caches them."""
     episodes = episodes._replace(pack=policy.assign_packs(episodes, tokens))
     hidden = None
     for rows in _microbatches(episodes, tokens):

@@ -1,7 +1,7 @@
-"""A copy of the policy to sample from, with adapters merged: a decoding step is then half as many operations.
+"""A copy of the policy for sampling, with adapters merged, which halves the operations of a decoding step.
 
-The merge adds the adapters to float32 weights and rounds once. Adding them to weights that are rounded already would
-lose changes smaller than half a unit in the last place, which is most of what PPO learns in an update.
+The merge adds the adapters to float32 weights and rounds once. Adding them to rounded weights would lose changes
+smaller than half a unit in the last place, which is most of what PPO learns in an update.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ class SamplingCopy:
     """A causal language model whose weights follow a policy's."""
 
     def __init__(self, reference: str, policy: Policy) -> None:
-        """Loads the base model twice: float32 weights to add to, and the model that samples."""
+        """Loads the base model twice: as float32 weights to add adapters to, and as the model that samples."""
         self.model: Any = load_causal_lm(reference).requires_grad_(False)
         pack_linear_layers(self.model)
         base = base_of(policy.model)
         self._adapted: list[tuple[Any, Tensor, Any]] = []
         self._trained: list[tuple[Any, Any]] = []
         if base is not policy.model:
-            self._lend(base, policy.trunk.frozen_layers)
+            self._share(base, policy.trunk.frozen_layers)
             exact = load_causal_lm(reference, torch.float32).state_dict()
             self._adapted = [
                 (layer, exact[f"{name}.weight"], self.model.get_submodule(name))
@@ -48,13 +48,13 @@ class SamplingCopy:
     def answer(
         self, prompts: Sequence[Prompt], tokenizer: Any, config: PPOConfig, uniforms: Tensor
     ) -> tuple[Samples, list[str]]:
-        """Samples one response to each prompt, and decodes it.
+        """Samples and decodes one response to each prompt.
 
         Args:
             prompts: B prompts.
-            tokenizer: Of the policy.
+            tokenizer: Tokenizer of the policy.
             config: Settings.
-            uniforms: `[B, T]` random numbers in [0, 1) that decide the tokens.
+            uniforms: `[B, T]` random numbers in [0, 1) that determine the tokens.
         """
         samples = sample(
             self.model,
@@ -66,17 +66,17 @@ class SamplingCopy:
         )
         return samples, decode(samples, tokenizer)
 
-    def _lend(self, base: Any, layers: int) -> None:
-        """Gives the policy, which saves adapters alone, the copy's embeddings and lowest layers instead of its own."""
+    def _share(self, base: Any, layers: int) -> None:
+        """Shares the copy's embeddings and lowest layers with the policy, which saves its adapters only."""
         own, others = (getattr(model, base.base_model_prefix) for model in (self.model, base))
-        for place in range(layers):
-            others.layers[place] = own.layers[place]
+        for index in range(layers):
+            others.layers[index] = own.layers[index]
         base.set_input_embeddings(self.model.get_input_embeddings())
         base.tie_weights()
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Takes over the trained weights as they are now."""
+        """Copies the current trained weights of the policy."""
         for adapted, exact, layer in self._adapted:
             _set_weight(layer, exact + adapted.get_delta_weight("default").float())
         for trained, layer in self._trained:

@@ -1,10 +1,10 @@
-"""Log-probabilities of given tokens from hidden states, without ever holding all logits.
+"""Log-probabilities of given tokens from hidden states, without materialising all logits.
 
-The logits of a batch are by far the largest tensors of PPO: positions times vocabulary, several copies of it once a
-softmax is differentiated. Here they exist for a few positions at a time. The derivative of `log p(token)` by the hidden
-state is `(W[token] - p W) / temperature`, whatever follows after it, so it is worked out while the probabilities are at
-hand and nothing of their size is kept for the backward pass. Where the head is trained too, its gradient needs the
-probabilities again, and they are computed again.
+The logits of a batch, positions times vocabulary, are by far the largest tensors of PPO, and differentiating a softmax
+takes several copies of them. Here they exist for a few positions at a time. The derivative of `log p(token)` by the
+hidden state is `(W[token] - p W) / temperature`, whatever the loss, so the forward pass computes it while it has the
+probabilities, and keeps nothing of their size for the backward pass. If the head is trained too, its gradient needs the
+probabilities again, and the backward pass recomputes them.
 """
 
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 _POSITIONS_AT_ONCE = 256
-_PARTS_A_PRODUCT = 2  # of the backward pass: after each product, a gradient as large as the head is added up
+_PARTS_PER_PRODUCT = 2  # in the backward pass: each product adds to a gradient as large as the head
 _LEAST_PROBABILITY = 1e-30
 
 
 def token_logprobs(hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
-    """`[N]` float32 log-probabilities of `[N]` tokens, after `[N, H]` hidden states.
+    """`[N]` float32 log-probabilities of `[N]` tokens, given `[N, H]` hidden states.
 
-    Differentiable by the hidden states, and by the head where it is trained. Products with the head are in `dtype`,
-    sums over the vocabulary in float32.
+    Differentiable by the hidden states, and by the head if it is trained. Products with the head are in `dtype`, sums
+    over the vocabulary in float32.
     """
     values: Tensor = _TokenLogprobs.apply(hidden, head.weight, head.bias, tokens, temperature, dtype)  # type: ignore[no-untyped-call]
     return values
@@ -32,12 +32,12 @@ def token_logprobs(hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature:
 def token_logprobs_and_entropy(
     hidden: Tensor, head: nn.Linear, tokens: Tensor, temperature: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """The same without gradients, and the `[N]` float32 entropies of the distributions."""
+    """`[N]` float32 log-probabilities as by `token_logprobs`, and entropies of the distributions; no gradients."""
     logprobs, entropies = (torch.empty(len(tokens), device=hidden.device) for _ in range(2))
     weight, bias = _head_in(dtype, head.weight, head.bias)
     for part, logits, probabilities in _distributions(hidden, weight, bias, temperature):
         logprobs[part] = _logprobs(logits, probabilities, tokens[part])
-        normaliser = _at(logits, tokens[part]) - logprobs[part]
+        normaliser = _at(logits, tokens[part]) - logprobs[part]  # H = log Z - E[logit]
         entropies[part] = normaliser - probabilities.mul_(logits).sum(-1)
     return logprobs, entropies
 
@@ -61,6 +61,8 @@ class _TokenLogprobs(torch.autograd.Function):
         for part, logits, probabilities in _distributions(hidden, weight, bias, temperature):
             logprobs[part] = _logprobs(logits, probabilities, tokens[part])
             if derivative is not None:
+                # d log p(token) / d hidden = (W[token] - sum_v p(v) W[v]) / temperature: as large as the hidden states,
+                # so it can be kept where the probabilities cannot.
                 expected = probabilities.to(weight.dtype) @ weight
                 derivative[part] = ((weight[tokens[part]].float() - expected.float()) / temperature).to(hidden.dtype)
         return logprobs
@@ -74,8 +76,10 @@ class _TokenLogprobs(torch.autograd.Function):
             for one, needed in zip((weight, bias), ctx.needs_input_grad[1:3], strict=True)
         )
         if by_weight is not None or by_bias is not None:
+            # d log p(token) / d logits = (onehot(token) - p) / temperature, here times the incoming gradient. It is
+            # built in the memory of the recomputed probabilities, and several parts share a product with the states.
             scaled = gradient / ctx.temperature
-            step = _POSITIONS_AT_ONCE * _PARTS_A_PRODUCT
+            step = _POSITIONS_AT_ONCE * _PARTS_PER_PRODUCT
             by_logits = torch.empty(min(step, len(hidden)), len(weight), dtype=ctx.dtype, device=hidden.device)
             for start in range(0, len(hidden), step):
                 some = slice(start, start + step)
@@ -98,13 +102,13 @@ def _head_in(dtype: torch.dtype, weight: Tensor, bias: Tensor | None) -> tuple[T
 def _distributions(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Part by part of the positions: which, `[N, V]` logits, and `[N, V]` float32 probabilities.
+    """Yields, part by part: the positions, their `[n, V]` logits, and their `[n, V]` float32 probabilities.
 
-    All parts are of about the same size and stand in the same memory: take what is needed of one before the next.
+    All parts have about the same size and share the same memory, so use one before asking for the next.
     """
     if not len(hidden):
         return
-    size = -(-len(hidden) // -(-len(hidden) // _POSITIONS_AT_ONCE))
+    size = -(-len(hidden) // -(-len(hidden) // _POSITIONS_AT_ONCE))  # as many parts as needed, of equal size
     all_logits = torch.empty(size, len(weight), dtype=weight.dtype, device=hidden.device)
     all_probabilities = torch.empty(size, len(weight), device=hidden.device)
     for start in range(0, len(hidden), size):
@@ -121,8 +125,8 @@ def _distributions(
 def _logprobs(logits: Tensor, probabilities: Tensor, tokens: Tensor) -> Tensor:
     """`[N]` float32 log-probabilities of tokens.
 
-    PyTorch's softmax keeps a row in the caches; a `log_softmax` or `logsumexp` of its own would go through memory
-    several times more. Only where a probability is too small for its logarithm to be exact are all logits summed again.
+    PyTorch's softmax keeps a row in the caches; a further `log_softmax` or `logsumexp` would read all logits again from
+    memory. That is done only if a probability is too small for its logarithm to be exact.
     """
     chosen = _at(probabilities, tokens)
     if bool((chosen > _LEAST_PROBABILITY).all()):
@@ -130,6 +134,6 @@ def _logprobs(logits: Tensor, probabilities: Tensor, tokens: Tensor) -> Tensor:
     return _at(logits, tokens) - logits.float().logsumexp(-1)
 
 
-def _at(values: Tensor, places: Tensor) -> Tensor:
-    """`[N]` float32 of `[N, V]`."""
-    return values.gather(1, places[:, None]).squeeze(1).float()
+def _at(values: Tensor, indices: Tensor) -> Tensor:
+    """`[N]` float32 elements of `[N, V]` values."""
+    return values.gather(1, indices[:, None]).squeeze(1).float()

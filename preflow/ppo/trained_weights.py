@@ -1,7 +1,7 @@
 """Which weights of a causal language model PPO trains: adapters, the upper layers, or all of them.
 
-Frozen weights are in the dtype the device is fast in. Weights that are trained themselves are in float32: a step of PPO
-changes most of them by less than bfloat16 can hold.
+Frozen weights are in the dtype that is fastest on the device. Trained weights are in float32: a PPO step changes most
+of them by less than bfloat16 can represent.
 """
 
 from typing import Any
@@ -15,10 +15,10 @@ from preflow.ppo.config import PPOConfig
 
 
 def load_trained(reference: str, config: PPOConfig) -> Any:
-    """The model with everything frozen but what `config` says, and that as it was: adapters change nothing yet.
+    """The model with only those weights trainable that `config` names; new adapters change no output yet.
 
     Raises:
-        PreflowError: Upper layers are to be trained of a model that has no list of layers.
+        PreflowError: `config.top_layers` is set and the model has no list of layers.
     """
     if config.lora_rank:
         return _with_adapters(reference, config)
@@ -27,7 +27,9 @@ def load_trained(reference: str, config: PPOConfig) -> Any:
     if config.top_layers:
         inner = getattr(model, model.base_model_prefix)
         if not hasattr(inner, "layers") or not hasattr(inner, "norm"):
-            raise PreflowError(f"top_layers: {reference} does not name its layers as expected; set lora_rank instead")
+            raise PreflowError(
+                f"`top_layers`: {reference} does not name its layers as expected; set `lora_rank` instead"
+            )
         upper = inner.layers[-config.top_layers :]
         for part in (*inner.layers[: -config.top_layers], model.get_input_embeddings(), model.get_output_embeddings()):
             part.to(preferred_dtype())
@@ -37,25 +39,25 @@ def load_trained(reference: str, config: PPOConfig) -> Any:
 
 
 def load_reference(reference: str, trained: Any, frozen_layers: int) -> Any:
-    """A frozen copy of the model as it was; it shares the layers and embeddings that are not trained."""
+    """A frozen copy of the untrained model that shares the frozen layers and embeddings of the trained one."""
     copy = load_causal_lm(reference).requires_grad_(False)
     if frozen_layers:
         own, others = getattr(copy, copy.base_model_prefix), getattr(trained, trained.base_model_prefix)
-        for place in range(frozen_layers):
-            own.layers[place] = others.layers[place]
+        for index in range(frozen_layers):
+            own.layers[index] = others.layers[index]
         copy.set_input_embeddings(trained.get_input_embeddings())
         copy.set_output_embeddings(trained.get_output_embeddings())
     return copy
 
 
 def frozen_layers(model: Any, config: PPOConfig) -> int:
-    """How many of the lowest layers are never trained."""
+    """Number of lowest layers that are not trained."""
     trained = config.lora_layers if config.lora_rank else config.top_layers
     return max(0, model.config.num_hidden_layers - trained) if trained else 0
 
 
 def base_of(model: Any) -> Any:
-    """The model of transformers, inside its adapters if it has some."""
+    """The transformers model, without the wrapper of its adapters if it has any."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
@@ -63,7 +65,7 @@ def _with_adapters(reference: str, config: PPOConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
     base = load_causal_lm(reference)
-    base.config._name_or_path = reference  # what the adapter names as its base when it is saved
+    base.config._name_or_path = reference  # saved as the base of the adapter
     layers = base.config.num_hidden_layers
     settings = LoraConfig(
         r=config.lora_rank,
@@ -79,7 +81,7 @@ def _with_adapters(reference: str, config: PPOConfig) -> Any:
 
 
 def _linear_names(model: Any) -> set[str]:
-    """The names that linear layers have inside a transformer layer."""
+    """Names of the linear layers inside a transformer layer."""
     head = model.get_output_embeddings()
     return {
         name.rpartition(".")[2]

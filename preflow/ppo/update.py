@@ -1,4 +1,4 @@
-"""Train the policy on the episodes of one rollout."""
+"""Training of the policy on the episodes of one rollout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ from preflow.ppo.rollout import Rollout
 
 @dataclass
 class UpdateStats:
-    """Sums over the optimizer steps of an update; of a step that is skipped, only that it was."""
+    """Sums over the optimizer steps of an update; a skipped step adds to `skipped` only."""
 
     steps: int = 0
     skipped: int = 0
@@ -35,7 +35,7 @@ class UpdateStats:
             setattr(self, field.name, getattr(self, field.name) + getattr(step, field.name))
 
     def row(self) -> dict[str, float]:
-        """The means that go into the training log."""
+        """Means for the training log."""
         tokens, steps = max(self.tokens, 1), max(self.steps, 1)
         return {
             "policy_loss": self.policy_loss / tokens,
@@ -51,7 +51,7 @@ class UpdateStats:
 
 
 def make_optimizers(policy: Policy, config: PPOConfig) -> list[torch.optim.Optimizer]:
-    """One AdamW for the policy, with a group of its own for a value head; a second one for a separate critic."""
+    """One AdamW for the policy, with a parameter group for the value head, or a second AdamW for a separate critic."""
     on_policy = {"params": list(policy.policy_parameters()), "lr": config.learning_rate}
     on_critic = {"params": list(policy.critic_parameters()), "lr": config.critic_learning_rate}
     groups = [[on_policy, on_critic]] if policy.critic is None else [[on_policy], [on_critic]]
@@ -72,16 +72,16 @@ def update(
 ) -> UpdateStats:
     """Takes up to `config.steps_per_update` optimizer steps on a rollout.
 
-    A step whose gradient is not finite is skipped and counted. Once a minibatch finds the policy further than
-    `config.target_kl` from the one that sampled, its step and all after it are left out and counted.
+    A step whose gradient is not finite is skipped and counted. When a minibatch finds the approximate KL between the
+    policy and the one that sampled above `config.target_kl`, its step and all later ones are left out and counted.
 
     Args:
-        policy: The policy and its critic.
-        optimizers: Of `make_optimizers`.
-        rollout: The episodes.
+        policy: Policy and critic.
+        optimizers: Optimizers made by `make_optimizers`.
+        rollout: Episodes.
         config: Settings.
-        generator: Decides the order of episodes; the same in every process.
-        number: Which update of the run this is, from 1.
+        generator: Generator of the order of episodes, in the same state in every process.
+        number: Number of this update, from 1.
     """
     stats, policy_learns = UpdateStats(), number > config.critic_warmup_steps
     orders = [torch.randperm(config.batch_size, generator=generator) for _ in range(config.epochs)]
@@ -110,9 +110,9 @@ def _step(
     config: PPOConfig,
     policy_learns: bool,
 ) -> UpdateStats | None:
-    """One optimizer step on the episodes `rows`, of which each process takes those that are its own.
+    """One optimizer step on the episodes `rows`, of which each process takes its own.
 
-    None, and no step, where they find the policy further than `config.target_kl` from the one that sampled.
+    Returns None without a step if the approximate KL is above `config.target_kl`.
     """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -130,7 +130,7 @@ def _step(
     for parameters in trained:
         sum_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm)
-        norms.append(norm.to(rows.device))  # where there is no gradient it is on the CPU
+        norms.append(norm.to(rows.device))  # without any gradient it is on the CPU
     norm = torch.stack(norms).norm()
     if not bool(torch.isfinite(norm)):
         return UpdateStats(skipped=1)
@@ -155,10 +155,10 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 def _accumulate(
     policy: Policy, rollout: Rollout, rows: Tensor, tokens: Tensor, config: PPOConfig, policy_learns: bool
 ) -> Tensor:
-    """Adds the gradient of one microbatch, divided by the tokens of the whole minibatch of all processes.
+    """Adds the gradient of one microbatch, divided by the tokens of the whole minibatch over all processes.
 
     Returns:
-        `[6]` float64: tokens, policy loss, value loss, approximate KL, clipped, clipped values; sums over the tokens.
+        `[6]` float64 sums: tokens, policy loss, value loss, approximate KL, clipped tokens, clipped values.
     """
     episodes = rollout.episodes.select(rows)
     mask = episodes.response_mask

@@ -13,7 +13,7 @@ import torch
 from preflow.errors import PreflowError
 from preflow.models import load_encoder, load_tokenizer
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.reward_sources import Answers, Score, Source, load_rewards, parts_of, total_of
+from preflow.ppo.reward_sources import Answers, ScoreAnswers, Source, load_rewards, parts_of, total_of
 from preflow.ppo.rollout import Rollout
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
@@ -32,10 +32,10 @@ def answers(prompts: list[Prompt]) -> Answers:
 
 
 @pytest.fixture
-def load(encoder_folder: Path) -> Callable[..., Score]:
+def load(encoder_folder: Path) -> Callable[..., ScoreAnswers]:
     """Loads a reward of one part."""
 
-    def run(name: str, reward_model: Path | None = None, config: PPOConfig = CONFIG) -> Score:
+    def run(name: str, reward_model: Path | None = None, config: PPOConfig = CONFIG) -> ScoreAnswers:
         embed = remembering(load_encoder(str(encoder_folder)))
         sources = load_rewards({name: 1.0}, reward_model=reward_model, embed=embed, config=config)
         return sources[name].score
@@ -68,7 +68,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_reward_model_scores_with_its_zero_point(
-    load: Callable[..., Score], answers: Answers, encoder_folder: Path, tmp_path: Path
+    load: Callable[..., ScoreAnswers], answers: Answers, encoder_folder: Path, tmp_path: Path
 ) -> None:
     model = RewardModel(str(encoder_folder), max_length=64)
     model.zero_point, model.scale = 3.0, 2.0
@@ -83,7 +83,7 @@ def test_a_reward_model_scores_with_its_zero_point(
     [(["bad", "good"], "", 1), (["one"], "", 0), (["a", "b", "c"], "#b", 1), (["bad", "good"], "#bad", 0)],
 )
 def test_a_classifier_gives_the_logit_of_its_positive_class(
-    load: Callable[..., Score],
+    load: Callable[..., ScoreAnswers],
     answers: Answers,
     classifier: Callable[..., Path],
     labels: list[str],
@@ -102,7 +102,9 @@ def test_a_classifier_gives_the_logit_of_its_positive_class(
         assert float(found[row]) == pytest.approx(float(logits[place]), abs=1e-4)
 
 
-def test_a_classifier_of_many_classes_asks_which(load: Callable[..., Score], classifier: Callable[..., Path]) -> None:
+def test_a_classifier_of_many_classes_asks_which(
+    load: Callable[..., ScoreAnswers], classifier: Callable[..., Path]
+) -> None:
     folder = classifier("a", "b", "c")
     with pytest.raises(PreflowError, match="has 3 classes; add #a or another"):
         load(f"classifier:{folder}")
@@ -111,7 +113,7 @@ def test_a_classifier_of_many_classes_asks_which(load: Callable[..., Score], cla
 
 
 def test_a_metric_scores_and_is_no_number_where_it_has_nothing_to_say(
-    load: Callable[..., Score], answers: Answers
+    load: Callable[..., ScoreAnswers], answers: Answers
 ) -> None:
     assert load("scorer:ended_properly")(answers).tolist() == [1.0, 0.0, 1.0]
     assert load("scorer:repetition")(answers).tolist() == pytest.approx([1.0, 0.5, 1.0])  # three of six runs
@@ -119,7 +121,7 @@ def test_a_metric_scores_and_is_no_number_where_it_has_nothing_to_say(
 
 
 def test_a_users_function_gets_prompts_and_completions(
-    load: Callable[..., Score], answers: Answers, module: ModuleType
+    load: Callable[..., ScoreAnswers], answers: Answers, module: ModuleType
 ) -> None:
     def lengths(prompts: list[Any], completions: list[str]) -> list[int]:
         assert prompts == [row.prompt for row in answers.prompts]
@@ -128,7 +130,7 @@ def test_a_users_function_gets_prompts_and_completions(
     module.lengths = lengths  # type: ignore[attr-defined]
     assert load("function:a_users_module:lengths")(answers).tolist() == [len(text) for text in answers.responses]
     module.one = lambda **_: [1.0]  # type: ignore[attr-defined]
-    with pytest.raises(PreflowError, match=r"gave scores of shape \(1,\), not \(3,\)"):
+    with pytest.raises(PreflowError, match=r"returned scores of shape \(1,\), not \(3,\)"):
         load("function:a_users_module:one")(answers)
 
 
@@ -155,7 +157,7 @@ def test_a_part_that_says_nothing_of_an_answer_leaves_the_other_parts_their_say(
     assert (scores.tolist(), missing) == ([2 + 3, 4 + 2, 6 + 4], 1)
     scores, missing = total_of(sources, {**parts, "b": torch.full((3,), math.nan)})
     assert (scores.tolist(), missing) == ([2.0, 4.0, 6.0], 3)
-    with pytest.raises(PreflowError, match="reward_weights: no answer has a score by b; choose a part that fits"):
+    with pytest.raises(PreflowError, match="`reward_weights`: no answer has a score by b; choose a part that fits"):
         total_of(sources, {"b": torch.full((3,), math.nan)})
 
 
@@ -163,7 +165,7 @@ def test_a_part_that_says_nothing_of_an_answer_leaves_the_other_parts_their_say(
     ("name", "message"),
     [
         ("reward_modle", "`reward_weights`: 'reward_modle' is not known; the forms are reward_model, classifier:MODEL"),
-        ("reward_model", "reward_weights: 'reward_model' is named, but no reward model is given"),
+        ("reward_model", "`reward_weights`: 'reward_model' is named, but no reward model is given"),
         ("scorer:beauty", "metric 'beauty' is not known"),
         ("function:nowhere", "is not known; the forms are"),
         ("function:no_such_module:f", "cannot be loaded .No module named 'no_such_module'.; install the module"),
@@ -171,12 +173,12 @@ def test_a_part_that_says_nothing_of_an_answer_leaves_the_other_parts_their_say(
         ("classifier:", "is not known"),
     ],
 )
-def test_refused(load: Callable[..., Score], name: str, message: str) -> None:
+def test_refused(load: Callable[..., ScoreAnswers], name: str, message: str) -> None:
     with pytest.raises(PreflowError, match=message):
         load(name)
 
 
-def test_a_score_without_a_zero_cannot_be_replaced(load: Callable[..., Score]) -> None:
+def test_a_score_without_a_zero_cannot_be_replaced(load: Callable[..., ScoreAnswers]) -> None:
     replacing = replace(CONFIG, missing_eos="replace")
     with pytest.raises(PreflowError, match="`missing_eos`: .* a penalty of -0.1 cannot replace it; set it to sub"):
         load("function:json:dumps", config=replacing)

@@ -40,7 +40,7 @@ def test_it_has_weights_of_its_own(make_policy: Callable[..., Policy], policy_fo
         assert torch.equal(value, before[name]), name
 
 
-def test_what_it_lends_the_policy_is_not_trained(make_policy: Callable[..., Policy], policy_folder: Path) -> None:
+def test_what_it_shares_with_the_policy_is_not_trained(make_policy: Callable[..., Policy], policy_folder: Path) -> None:
     policy = make_policy(lora_layers=1)
     before = {name for name, value in policy.named_parameters() if value.requires_grad}
     copy = SamplingCopy(str(policy_folder), policy)

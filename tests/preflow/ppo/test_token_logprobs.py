@@ -81,7 +81,7 @@ def test_bfloat16_gradients_are_close_to_those_in_float32() -> None:
 def test_a_head_that_is_trained_gets_the_gradient_of_all_logits_at_once(
     heat: float, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PARTS_A_PRODUCT", 2)
+    monkeypatch.setattr(module, "_PARTS_PER_PRODUCT", 2)
     hidden, head, tokens = inputs(bias=bias)
     trained = [hidden, *head.requires_grad_(True).parameters()]
     upstream = torch.linspace(-1, 2, POSITIONS)

@@ -123,5 +123,5 @@ def test_upper_layers_of_a_model_without_a_list_of_them_are_refused(
 
     AutoTokenizer.from_pretrained(policy_folder).save_pretrained(tmp_path)
     GPT2LMHeadModel(GPT2Config(vocab_size=320, n_embd=16, n_layer=2, n_head=2)).save_pretrained(tmp_path)
-    with pytest.raises(PreflowError, match="top_layers: .* does not name its layers as expected"):
+    with pytest.raises(PreflowError, match="`top_layers`: .* does not name its layers as expected"):
         make_policy(folder=tmp_path, lora_rank=0, top_layers=1)
