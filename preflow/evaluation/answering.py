@@ -73,7 +73,7 @@ def _kl(tuned: Any, base: Any, samples: Samples, rows_at_once: int = 8) -> list[
     sums: list[float] = []
     for rows in torch.arange(len(samples.ids), device=device()).split(rows_at_once):  # type: ignore[no-untyped-call]
         inputs = {"input_ids": samples.ids[rows], "attention_mask": attention[rows], "position_ids": positions[rows]}
-        keep = samples.response_mask.shape[1] + 1
+        keep = samples.response_mask.shape[1] + 1  # the position before a token predicts it
         logp, logq = (
             model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1].float().log_softmax(-1)
             for model in (tuned, base)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from preflow.evaluation.answering import answer, kl_per_response
+from preflow.evaluation.answering import Reply, answer, kl_per_response
 from preflow.evaluation.comparing import measures, win_rates
 from preflow.evaluation.config import EvaluationConfig
 from preflow.evaluation.judging import Panel
@@ -71,15 +71,7 @@ def eval_inference(
     """
     check_roles(label_weights, monitors)
     prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: config.max_prompts or None]
-    tokenizer = load_tokenizer(base_model)
-    base, tuned = load_causal_lm(base_model), load_causal_lm(str(policy))
-    for model in (base, tuned):
-        pack_linear_layers(model)
-    replies = {
-        "base": answer("answers of the base model", base, tokenizer, prompts, config),
-        "tuned": answer("answers of the tuned model", tuned, tokenizer, prompts, config),
-    }
-    kl = float(np.mean(kl_per_response(tuned, base, tokenizer, prompts[:_KL_PROMPTS], config)))
+    replies, kl = _answer(base_model, str(policy), prompts, config)
     panel = Panel(label_weights, monitors, RewardModel.load(reward_model), remembering(load_encoder(encoder)))
     rows = panel.judge(prompts, replies)
     data = ReportData(
@@ -90,8 +82,7 @@ def eval_inference(
         parameters={
             "label_weights": dict(label_weights),
             "monitors": list(monitors),
-            "temperature": config.temperature,
-            "seed": config.seed,
+            **config.model_dump(include={"temperature", "seed"}),
         },
         evaluations=rows,
         win_rates=win_rates(rows, config.seed),
@@ -104,20 +95,35 @@ def eval_inference(
         definitions={name: metric.description for name, metric in METRICS.items()},
     )
     on_test = _test_accuracy(panel.reward_model, read_rows(pairs, Preference), encoder, config.seed)
-    summary = {**_summary(data, panel.leader), "reward_model_test": on_test}
+    summary = {**_summary(data), "reward_model_test": on_test}
     with written_beside(evaluations_out) as folder:
         folder.mkdir()
         write_rows(folder / "evaluations.jsonl", rows)
-        (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False))
-    _write(report_out, render_report(data))
-    _write(markdown_out, render_markdown(data))
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+    for path, text in ((report_out, render_report(data)), (markdown_out, render_markdown(data))):
+        with written_beside(path) as beside:
+            beside.write_text(text, encoding="utf-8")
     return summary
 
 
-def _summary(data: ReportData, leader: str) -> dict[str, Any]:
+def _answer(
+    base_model: str, policy: str, prompts: Sequence[Prompt], config: EvaluationConfig
+) -> tuple[dict[str, list[Reply]], float]:
+    """The answers of both models, and the mean KL of the first prompts; the models are released afterwards."""
+    tokenizer, base, tuned = load_tokenizer(base_model), load_causal_lm(base_model), load_causal_lm(policy)
+    for model in (base, tuned):
+        pack_linear_layers(model)
+    replies = {
+        "base": answer("answers of the base model", base, tokenizer, prompts, config),
+        "tuned": answer("answers of the tuned model", tuned, tokenizer, prompts, config),
+    }
+    return replies, float(np.mean(kl_per_response(tuned, base, tokenizer, prompts[:_KL_PROMPTS], config)))
+
+
+def _summary(data: ReportData) -> dict[str, Any]:
     """The figures of a report, in the order in which they should be shown."""
     rates = {judge: dataclasses.asdict(rate) for judge, rate in data.win_rates.items()}
-    leading = rates.get(leader, {})
+    leading = rates.get(data.headline_judge or "", {})
     return {
         "prompts": len(data.evaluations),
         "win_rate": leading.get("win_rate"),
@@ -146,8 +152,3 @@ def _test_accuracy(model: RewardModel, pairs: Sequence[Preference], encoder: str
         return None
     found = judge_pairs(model, on_test, encoder, seed)
     return {"pairs": float(len(on_test)), **{name: found[name] for name in _ACCURACIES}}
-
-
-def _write(path: Path, text: str) -> None:
-    with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8")
