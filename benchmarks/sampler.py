@@ -39,15 +39,9 @@ def main() -> None:
     )
     for name, spent in seconds.items():
         print(f"{name:<30} {len(prompts) * _TOKENS / spent:7.0f} tokens/s")
-    print(
-        json.dumps(
-            {
-                "dtype": str(preferred_dtype()),
-                "ratio": round(seconds["generate"] / seconds["preflow"], 2),
-                "packing_ratio": round(seconds["preflow, weights not packed"] / seconds["preflow"], 2),
-            }
-        )
-    )
+    ratios = {"ratio": "generate", "packing_ratio": "preflow, weights not packed"}
+    figures = {name: round(seconds[other] / seconds["preflow"], 2) for name, other in ratios.items()}
+    print(json.dumps({"dtype": str(preferred_dtype()), **figures}))
 
 
 def _padded(tokenizer: Any, prompts: list[list[int]]) -> dict[str, torch.Tensor]:

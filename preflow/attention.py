@@ -49,15 +49,7 @@ def grouped_attention(
     special = any(settings.get(name) is not None for name in _CHANGES_SCORES)
     if special or dropout > 0 or batch * heads * queries * length > _MOST_SCORES:
         output: Tensor = sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=dropout,
-            scaling=scaling,
-            is_causal=is_causal,
-            **settings,
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **settings
         )[0]
         return output, None
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal

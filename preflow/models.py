@@ -93,10 +93,8 @@ def load_tokenizer(reference: str) -> Any:
 
     tokenizer = _load(AutoTokenizer.from_pretrained, reference)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        spare = next(
-            (token for token in (tokenizer.unk_token, tokenizer.bos_token) if token not in (None, tokenizer.eos_token)),
-            None,
-        )
+        others = (tokenizer.unk_token, tokenizer.bos_token)
+        spare = next((token for token in others if token not in (None, tokenizer.eos_token)), None)
         if spare is None:
             raise PreflowError(
                 f"{reference}: its tokenizer has no token but EOS to pad with; set one in its tokenizer_config.json"

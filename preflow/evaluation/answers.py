@@ -1,6 +1,5 @@
 """The answers of both models side by side, by category, and the prompts with the largest changes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +10,8 @@ from preflow.evaluation.win_rates import outcome
 from preflow.identity import as_messages
 from preflow.rows import Answer, Evaluation, Message
 
+Model = Literal["base", "tuned"]
+MODELS: tuple[Model, ...] = ("base", "tuned")
 Winner = Literal["tuned", "base", "tie", "unscored"]
 _WINNERS: dict[float | None, Winner] = {1.0: "tuned", 0.5: "tie", 0.0: "base", None: "unscored"}
 
@@ -19,7 +20,7 @@ _WINNERS: dict[float | None, Winner] = {1.0: "tuned", 0.5: "tie", 0.0: "base", N
 class Side:
     """One model's answer as it is shown. `score` is the headline judge's; `scores` are the other judges'."""
 
-    model: Literal["base", "tuned"]
+    model: Model
     text: str
     tokens: int
     cut_off: bool
@@ -67,7 +68,10 @@ def answer_categories(data: ReportData) -> list[Category]:
     for name, rows in groups.items():
         examples = tuple(_example(data, row, open_=shown + number < data.examples) for number, row in enumerate(rows))
         shown += len(rows)
-        categories.append(_category(name or ("All prompts" if len(groups) == 1 else "Without category"), examples))
+        title = name or ("All prompts" if len(groups) == 1 else "Without category")
+        winners = [example.winner for example in examples]
+        wins, ties, losses = winners.count("tuned"), winners.count("tie"), winners.count("base")
+        categories.append(Category(title, examples, wins, ties, losses, any(example.open for example in examples)))
     return categories
 
 
@@ -82,41 +86,25 @@ def biggest_changes(data: ReportData) -> tuple[Example | None, Example | None]:
     )
 
 
-def _category(name: str, examples: Sequence[Example]) -> Category:
-    winners = [example.winner for example in examples]
-    return Category(
-        name=name,
-        examples=tuple(examples),
-        wins=winners.count("tuned"),
-        ties=winners.count("tie"),
-        losses=winners.count("base"),
-        open=any(example.open for example in examples),
-    )
-
-
 def _example(data: ReportData, row: Evaluation, *, open_: bool) -> Example:
     turns = tuple(as_messages(row.prompt))
     summary = " ".join(last_user_turn(row.prompt).split())
-    base, tuned = (_headline_score(data, row.answers.get(model)) for model in ("base", "tuned"))
+    base, tuned = (_headline_score(data, row.answers.get(model)) for model in MODELS)
     result = outcome(tuned, base)
-    sides: list[Side] = []
-    for model in ("base", "tuned"):
-        if answer := row.answers.get(model):
-            sides.append(_side(data, model, answer))
     return Example(
         prompt_id=row.prompt_id,
         turns=turns,
         summary=summary,
         whole=len(turns) == 1 and summary == turns[0]["content"].strip(),
         reference=row.reference,
-        sides=tuple(sides),
+        sides=tuple(_side(data, model, row.answers[model]) for model in MODELS if model in row.answers),
         winner=_WINNERS[result],
         gain=tuned - base if result is not None and tuned is not None and base is not None else None,
         open=open_,
     )
 
 
-def _side(data: ReportData, model: Literal["base", "tuned"], answer: Answer) -> Side:
+def _side(data: ReportData, model: Model, answer: Answer) -> Side:
     others = [judge for judge in data.judges if judge in answer.scores and judge != data.headline_judge]
     return Side(
         model=model,

@@ -1,7 +1,7 @@
 """Small line charts over the updates of training, or over the KL from the start: values in, SVG coordinates out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from preflow.evaluation.formats import MISSING, plain
 WIDTH, HEIGHT = 240, 140
 LEFT, RIGHT, TOP, BOTTOM = 40, 6, 8, 22
 _VALIDATION = "validation/"
+_Scale = Callable[[float], float]
 _MARKED = 12  # up to this many updates each value gets a dot
 
 
@@ -69,19 +70,11 @@ class Chart:
     last: str
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """A linear map of values to coordinates; a single value is put in the middle."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        if self.high == self.low:
-            return (self.start + self.end) / 2
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+def _scale(low: float, high: float, start: float, end: float) -> _Scale:
+    """A linear map of [low, high] to [start, end], rounded; a single value is put in the middle."""
+    if high == low:
+        return lambda _: round((start + end) / 2, 2)
+    return lambda value: round(start + (value - low) / (high - low) * (end - start), 2)
 
 
 def training_charts(log: Sequence[Mapping[str, Any]]) -> list[Chart]:
@@ -124,7 +117,8 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
         log = sorted(log, key=_distance)
         positions = [_distance(row) for row in log]
     else:
-        positions = [_update(row, number) for number, row in enumerate(log, 1)]
+        updates = [_finite(row.get("update")) for row in log]
+        positions = [float(number) if update is None else update for number, update in enumerate(updates, 1)]
     factor = 100.0 if spec.share else 1.0
     columns = {
         name: [None if (value := _finite(row.get(key))) is None else factor * value for row in log]
@@ -134,8 +128,8 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
     if not numbers:
         return None
     ticks = nice_ticks(min([*numbers, *spec.bounds]), max([*numbers, *spec.bounds]))
-    across = _Scale(min(positions), max(positions), LEFT, WIDTH - RIGHT)
-    up = _Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
+    across = _scale(min(positions), max(positions), LEFT, WIDTH - RIGHT)
+    up = _scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     finer = max(digits + 1, 1 if ticks[-1] >= 10 else 2)
     series = tuple(_series(name, positions, values, across, up, finer) for name, values in columns.items())
@@ -144,7 +138,7 @@ def _chart(spec: Spec, log: Sequence[Mapping[str, Any]]) -> Chart | None:
         title=spec.title,
         unit=spec.unit,
         series=series,
-        y_ticks=tuple((_round(up(tick)), plain(tick, digits)) for tick in ticks),
+        y_ticks=tuple((up(tick), plain(tick, digits)) for tick in ticks),
         x_ticks=_across_ticks(positions, across, "√KL {:.1f}" if spec.over_kl else "update {:g}"),
         lowest=plain(min(main), finer),
         highest=plain(max(main), finer),
@@ -162,7 +156,7 @@ def _series(
         if value is None:
             pieces.append([])
         else:
-            pieces[-1].append((_round(across(position)), _round(up(value))))
+            pieces[-1].append((across(position), up(value)))
     points = [point for piece in pieces for point in piece]
     isolated = [piece[0] for piece in pieces if len(piece) == 1]
     given = [value for value in values if value is not None]
@@ -177,14 +171,9 @@ def _series(
 def _across_ticks(positions: Sequence[float], across: _Scale, label: str) -> tuple[tuple[float, str, str], ...]:
     first, last = min(positions), max(positions)
     if first == last:
-        return ((_round(across(first)), label.format(first), "middle"),)
+        return ((across(first), label.format(first), "middle"),)
     short = label.partition(" ")[2].format(last)
-    return ((_round(across(first)), label.format(first), "start"), (_round(across(last)), short, "end"))
-
-
-def _update(row: Mapping[str, Any], number: int) -> float:
-    given = _finite(row.get("update"))
-    return float(number) if given is None else given
+    return ((across(first), label.format(first), "start"), (across(last), short, "end"))
 
 
 def _distance(row: Mapping[str, Any]) -> float:
@@ -193,7 +182,3 @@ def _distance(row: Mapping[str, Any]) -> float:
 
 def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _round(value: float) -> float:
-    return round(value, 2)

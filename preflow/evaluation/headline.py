@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from preflow.evaluation.formats import NARROW_SPACE, percent, percent_range
-from preflow.evaluation.report_data import WITHOUT_ENDING, ReportData, in_sentence, number_in
+from preflow.evaluation.report_data import REWARD_MODEL, WITHOUT_ENDING, ReportData, in_sentence, number_in
 from preflow.evaluation.win_rates import WinRate
 
 Verdict = Literal["better", "worse", "unclear"]
@@ -28,6 +28,10 @@ def verdict_of(low: float, high: float) -> Verdict:
     return "worse" if high < 0.5 else "unclear"
 
 
+def _verdict(win: WinRate) -> Verdict:
+    return verdict_of(win.low, win.high)
+
+
 def make_headline(data: ReportData) -> Headline:
     """The finding of a run by its headline judge, with every caution that its numbers call for."""
     judge = data.headline_judge
@@ -35,7 +39,7 @@ def make_headline(data: ReportData) -> Headline:
     if judge is None or win is None:
         sentence = "No judge could score both models on the same prompt, so nothing can be said about which is better."
         return Headline("unclear", "No verdict: no prompt was scored", sentence, tuple(_monitor_cautions(data)))
-    verdict = verdict_of(win.low, win.high)
+    verdict = _verdict(win)
     reservations = [*_judge_reservations(data, judge, win), *_monitor_cautions(data)]
     lines: dict[Verdict, str] = {
         "better": "The tuned model is better than the base model" + (", with reservations" if reservations else ""),
@@ -60,7 +64,7 @@ def _judge_reservations(data: ReportData, judge: str, win: WinRate) -> list[str]
     found: list[str] = []
     if data.judge_roles[judge] == "reward model":
         found.append("Training maximized this reward model's score, so a win by it proves little.")
-    if verdict_of(win.low, win.high) != "better":
+    if _verdict(win) != "better":
         return found
     if verdict_of(win.length_controlled_low, win.length_controlled_high) != "better":
         interval = percent_range(win.length_controlled_low, win.length_controlled_high)
@@ -69,7 +73,7 @@ def _judge_reservations(data: ReportData, judge: str, win: WinRate) -> list[str]
             "the gain may be a change of length alone."
         )
     without = data.win_rates.get(WITHOUT_ENDING)
-    if without is not None and verdict_of(without.low, without.high) != "better":
+    if without is not None and _verdict(without) != "better":
         found.append(
             f"Without the metric “ended properly” the win rate is {percent(without.win_rate)} "
             f"({percent_range(without.low, without.high)}): what was learned may be little more than to stop in time."
@@ -103,36 +107,25 @@ def _length_cautions(data: ReportData) -> list[str]:
 
 def _monitor_cautions(data: ReportData) -> list[str]:
     """Monitors that fell. They were never trained on, so a fall suggests that the gain came at their expense."""
-    found = []
-    for judge in data.judges:
-        win = data.win_rates.get(judge)
-        if (
-            data.judge_roles[judge] == "monitor"
-            and judge != data.headline_judge
-            and win
-            and verdict_of(win.low, win.high) == "worse"
-        ):
-            found.append(
-                f"The monitor {in_sentence(judge)} fell: by it the tuned model wins only "
-                f"{percent(win.win_rate)} ({percent_range(win.low, win.high)})."
-            )
-    return found
+    monitors = [judge for judge in data.judges if data.judge_roles[judge] == "monitor" and judge != data.headline_judge]
+    return [
+        f"The monitor {in_sentence(judge)} fell: by it the tuned model wins only "
+        f"{percent(win.win_rate)} ({percent_range(win.low, win.high)})."
+        for judge in monitors
+        if (win := data.win_rates.get(judge)) and _verdict(win) == "worse"
+    ]
 
 
 def _reward_cautions(data: ReportData) -> list[str]:
     """Signs that the reward model was weak or was exploited."""
     found = []
-    judge = data.headline_judge
-    headline = data.win_rates.get(judge) if judge else None
-    for name, role in data.judge_roles.items():
-        win = data.win_rates.get(name)
-        if role != "reward model" or name == judge or win is None or judge is None or headline is None:
-            continue
-        if verdict_of(win.low, win.high) == "better" and verdict_of(headline.low, headline.high) != "better":
-            found.append(
-                f"The reward model prefers the tuned model ({percent(win.win_rate)}) where {in_sentence(judge)} does "
-                "not: training may have exploited the reward model's mistakes."
-            )
+    judge = data.headline_judge or ""
+    headline, win = data.win_rates.get(judge), data.win_rates.get(REWARD_MODEL)
+    if win and headline and _verdict(win) == "better" and _verdict(headline) != "better":
+        found.append(
+            f"The reward model prefers the tuned model ({percent(win.win_rate)}) where {in_sentence(judge)} does not: "
+            "training may have exploited the reward model's mistakes."
+        )
     low = number_in(data.reward_summary, "accuracy_low")
     baselines = {
         "always choosing the longer answer": number_in(data.reward_summary, "baseline_longer"),

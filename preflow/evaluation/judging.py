@@ -40,11 +40,6 @@ class Panel:
             REWARD_MODEL: "reward model",
         }
 
-    @property
-    def leader(self) -> str:
-        """The judge that decides: the label score, or the reward model in a run without labels."""
-        return LABEL_SCORE if self.label_weights else REWARD_MODEL
-
     def judge(self, prompts: Sequence[Prompt], replies: Mapping[str, Sequence[Reply]]) -> list[Evaluation]:
         """One row per prompt, with every model's answer and each judge's score of it."""
         scores = {model: self._scores(prompts, given) for model, given in replies.items()}
@@ -84,11 +79,9 @@ class Panel:
             name: [score.value for score in column]
             for name, column in score_texts(texts, [*self.label_weights, *self.monitors], self.embed).items()
         }
+        by_answer = [{name: column[row] for name, column in metrics.items()} for row in range(len(texts))]
         labels: dict[str, list[float | None]] = {
-            name: [
-                label_score({metric: metrics[metric][row] for metric in weights}, weights) for row in range(len(texts))
-            ]
-            for name, weights in self._label_scores.items()
+            name: [label_score(scores, weights) for scores in by_answer] for name, weights in self._label_scores.items()
         }
         rewards = self.reward_model.score([row.prompt for row in prompts], [reply.response for reply in replies])
         return {**labels, **metrics, REWARD_MODEL: rewards.tolist()}

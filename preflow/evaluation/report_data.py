@@ -78,11 +78,8 @@ class ReportData:
     @property
     def headline_judge(self) -> str | None:
         """The judge that decides the headline and who won a prompt; None when there are no judges."""
-        for wanted in ("label score", "reward model"):
-            for judge, role in self.judge_roles.items():
-                if role == wanted:
-                    return judge
-        return next(iter(self.judge_roles), None)
+        first = {role: judge for judge, role in reversed(list(self.judge_roles.items()))}
+        return first.get("label score") or first.get("reward model") or next(iter(self.judge_roles), None)
 
 
 def name_of(key: str) -> str:

@@ -125,10 +125,7 @@ def _score_by(judge: str) -> Callable[[Answer], float | None]:
 
 def _change_interval(data: ReportData, of_answer: Callable[[Answer], float | None]) -> Interval | None:
     """Bootstrap interval of the mean change over the prompts where both answers have the measure."""
-    changes = []
-    for row in data.evaluations:
-        if {"base", "tuned"} <= row.answers.keys():
-            base, tuned = of_answer(row.answers["base"]), of_answer(row.answers["tuned"])
-            if base is not None and tuned is not None:
-                changes.append(tuned - base)
+    answers = [row.answers for row in data.evaluations if {"base", "tuned"} <= row.answers.keys()]
+    pairs = [(of_answer(both["base"]), of_answer(both["tuned"])) for both in answers]
+    changes = [tuned - base for base, tuned in pairs if base is not None and tuned is not None]
     return bootstrap_interval(changes, _SEED) if len(changes) > 1 else None

@@ -1,6 +1,7 @@
 """How close answers are to their references: ROUGE-L and BLEU."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from preflow.scoring.words import words
 
@@ -19,10 +20,9 @@ def rouge_l(responses: Sequence[str], references: Sequence[str | None]) -> float
     pairs = _with_reference(responses, references)
     if not pairs:
         return None
-    scorer = RougeScorer(["rougeL"], tokenizer=_Words())
-    return sum(float(scorer.score(reference, response)["rougeL"].fmeasure) for response, reference in pairs) / len(
-        pairs
-    )
+    scorer = RougeScorer(["rougeL"], tokenizer=SimpleNamespace(tokenize=words))
+    scores = [float(scorer.score(reference, response)["rougeL"].fmeasure) for response, reference in pairs]
+    return sum(scores) / len(scores)
 
 
 def bleu(responses: Sequence[str], references: Sequence[str | None]) -> float | None:
@@ -44,10 +44,3 @@ def bleu(responses: Sequence[str], references: Sequence[str | None]) -> float | 
 def _with_reference(responses: Sequence[str], references: Sequence[str | None]) -> list[tuple[str, str]]:
     pairs = zip(responses, references, strict=True)
     return [(response, reference) for response, reference in pairs if reference is not None and reference.strip()]
-
-
-class _Words:
-    """`words` as a tokenizer for rouge-score."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return words(text)

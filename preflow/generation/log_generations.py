@@ -55,19 +55,15 @@ def log_generations(
         PreflowError: The input is invalid, or the database is unreachable.
     """
     known_prompts = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)
-    held_out = [row for row in known_prompts if row.split == "validation"]
-    others = [row for row in known_prompts if row.split == "train"]
-    taken = others[: config.num_prompts or None] + held_out[: config.num_validation_prompts or None]
+    train, validation = ([row for row in known_prompts if row.split == split] for split in ("train", "validation"))
+    taken = train[: config.num_prompts or None] + validation[: config.num_validation_prompts or None]
     require(
         config.num_shards <= len(taken), "num_shards", config.num_shards, f"must be at most the {len(taken)} prompts"
     )
     rows = taken[config.shard :: config.num_shards]
     digest = model_digest(model)
-    sampling = {
-        "temperature": config.temperature,
-        "max_new_tokens": config.target_sequence_length,
-        "seed": config.seed,
-    }
+    steps = config.target_sequence_length
+    sampling = {"temperature": config.temperature, "max_new_tokens": steps, "seed": config.seed}
     jobs = [
         Job(generation_id(row.prompt_id, digest, sampling, number), row, number)
         for row in rows
@@ -87,9 +83,7 @@ def log_generations(
                 policy,
                 tokenizer,
                 [job.prompt for job in missing],
-                uniforms=lambda rows: torch.stack(
-                    [uniforms_of(missing[row].generation_id, config.target_sequence_length) for row in rows]
-                ),
+                uniforms=lambda rows: torch.stack([uniforms_of(missing[row].generation_id, steps) for row in rows]),
                 temperature=config.temperature,
                 batch_size=config.batch_size,
                 label="answers sampled",
@@ -115,12 +109,8 @@ def log_generations(
 def _generations(batch: Batch, jobs: Sequence[Job], tokenizer: Any, **origin: Any) -> list[Generation]:
     """The rows of a batch; `origin` is what they have in common."""
     samples = batch.samples
-    columns = (
-        decode(samples, tokenizer),
-        samples.prompt_mask.sum(1).tolist(),
-        samples.lengths.tolist(),
-        samples.stopped.tolist(),
-    )
+    counts = samples.prompt_mask.sum(1).tolist(), samples.lengths.tolist()
+    columns = ([jobs[row] for row in batch.rows], decode(samples, tokenizer), *counts, samples.stopped.tolist())
     return [
         Generation(
             generation_id=job.generation_id,
@@ -134,9 +124,7 @@ def _generations(batch: Batch, jobs: Sequence[Job], tokenizer: Any, **origin: An
             finish_reason="stop" if stopped else "length",
             **origin,
         )
-        for job, response, prompt_tokens, tokens, stopped in zip(
-            [jobs[row] for row in batch.rows], *columns, strict=True
-        )
+        for job, response, prompt_tokens, tokens, stopped in zip(*columns, strict=True)
     ]
 
 

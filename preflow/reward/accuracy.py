@@ -28,18 +28,16 @@ def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, s
         seed: Seed of the bootstrap, and of the order in which the two sides of a pair are shown.
     """
     prompts = [pair.prompt for pair in pairs]
-    margins = (
-        model.score(prompts, [pair.chosen for pair in pairs]) - model.score(prompts, [pair.rejected for pair in pairs])
-    ).numpy()
+    chosen, rejected = [pair.chosen for pair in pairs], [pair.rejected for pair in pairs]
+    margins = (model.score(prompts, chosen) - model.score(prompts, rejected)).numpy()
     right = _wins(margins)
+    longer = np.array([len(words(good)) - len(words(bad)) for good, bad in zip(chosen, rejected, strict=True)])
     interval = bootstrap_interval(right.tolist(), seed, groups=[pair.prompt_id for pair in pairs])
     return {
         "accuracy": float(right.mean()),
         "accuracy_low": interval.low,
         "accuracy_high": interval.high,
-        "baseline_longer": float(
-            _wins(np.array([len(words(pair.chosen)) - len(words(pair.rejected)) for pair in pairs])).mean()
-        ),
+        "baseline_longer": float(_wins(longer).mean()),
         "baseline_similarity": float(_wins(_similarity_margins(pairs, encoder)).mean()),
         **_classification(margins, seed),
     }
@@ -51,11 +49,8 @@ def _wins(margins: NDArray[Any]) -> NDArray[np.float64]:
 
 def _similarity_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.float32]:
     embed = remembering(load_encoder(encoder))
-    texts = (
-        [last_user_turn(pair.prompt) for pair in pairs],
-        [row.chosen for row in pairs],
-        [row.rejected for row in pairs],
-    )
+    asked = [last_user_turn(pair.prompt) for pair in pairs]
+    texts = asked, [pair.chosen for pair in pairs], [pair.rejected for pair in pairs]
     with autocast():
         embed([text for part in texts for text in part])  # all at once, so that batches hold texts of similar length
     prompts, chosen, rejected = (embed(part) for part in texts)

@@ -81,12 +81,7 @@ class RewardModel(nn.Module):
     def save(self, folder: Path, summary: Mapping[str, Any] | None = None) -> None:
         """Writes weights, tokenizer, zero point, scale and the summary of the training to a folder, atomically."""
         head = {"weight": self.head.weight, "bias": self.head.bias, "likeness": self.likeness}
-        settings = {
-            "kind": self.kind,
-            "max_length": self.max_length,
-            "zero_point": self.zero_point,
-            "scale": self.scale,
-        }
+        settings = {name: getattr(self, name) for name in ("kind", "max_length", "zero_point", "scale")}
         with written_beside(folder) as beside:
             self.backbone.save_pretrained(beside, safe_serialization=True)
             self.tokenizer.save_pretrained(beside)
@@ -138,9 +133,8 @@ class RewardModel(nn.Module):
     def _from_last_token(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
         rows = [self._tokens(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
         lengths = torch.tensor([len(row) for row in rows], device=device())
-        ids = torch.full((len(rows), int(lengths.max())), self.tokenizer.pad_token_id, device=device())
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row, device=device())
+        padding = self.tokenizer.pad_token_id
+        ids = nn.utils.rnn.pad_sequence(list(map(torch.tensor, rows)), True, padding).to(device())
         mask = torch.arange(ids.shape[1], device=device()) < lengths[:, None]
         hidden = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return self._linear(hidden[torch.arange(len(rows)), lengths - 1].float())

@@ -46,8 +46,7 @@ def train_reward_model(
         PreflowError: There is no pair to train on or to measure with.
     """
     rows = read_rows(pairs, Preference)
-    train = [row for row in rows if row.split == "train"]
-    validation = [row for row in rows if row.split == "validation"]
+    train, validation = ([row for row in rows if row.split == split] for split in ("train", "validation"))
     for name, part in (("train", train), ("validation", validation)):
         if not part:
             raise PreflowError(f"{pairs}: no pair of a {name} prompt; log more prompts or lower `min_score_gap`")

@@ -52,6 +52,10 @@ def auto_score(
     references = {row.prompt_id: row.reference for row in read_rows(prompts, Prompt)}
     digest = scorer_digest(label_weights, monitors, model_digest(encoder))
     names = [*label_weights, *monitors]
+
+    def scored(row: Generation) -> ScoredGeneration:
+        return _row(row, {name: known[row.generation_id][name] for name in names}, label_weights, digest)
+
     with store.connect(database_url) as connection:
         known = store.select_scores(connection, [row.generation_id for row in rows], digest)
         missing = [row for row in rows if set(known.get(row.generation_id, {})) != set(names)]
@@ -60,14 +64,10 @@ def auto_score(
             with track("answers scored", len(missing)) as advance:
                 for start in range(0, len(missing), _BATCH):
                     batch = missing[start : start + _BATCH]
-                    scored = _score(batch, references, names, embed)
-                    store.write_scores(
-                        connection,
-                        [_row(row, scored[row.generation_id], names, label_weights, digest) for row in batch],
-                    )
-                    known.update(scored)
+                    known.update(_score(batch, references, names, embed))
+                    store.write_scores(connection, [scored(row) for row in batch])
                     advance(len(batch))
-    result = [_row(row, known[row.generation_id], names, label_weights, digest) for row in rows]
+    result = [scored(row) for row in rows]
     write_rows(output, result)
     return _summary(result, names)
 
@@ -80,21 +80,14 @@ def _score(
         for row in rows
     ]
     scores = score_texts(texts, names, embed)
-    return {
-        row.generation_id: {name: (scores[name][number].value, scores[name][number].reason) for name in names}
-        for number, row in enumerate(rows)
-    }
+    return {row.generation_id: {name: scores[name][number] for name in names} for number, row in enumerate(rows)}
 
 
 def _row(
-    row: Generation,
-    scores: Mapping[str, tuple[float | None, str | None]],
-    names: Sequence[str],
-    weights: Mapping[str, float],
-    digest: str,
+    row: Generation, scores: Mapping[str, tuple[float | None, str | None]], weights: Mapping[str, float], digest: str
 ) -> ScoredGeneration:
-    values = {name: scores[name][0] for name in names}
-    reasons = {name: scores[name][1] or "" for name in names if values[name] is None}
+    values = {name: value for name, (value, _) in scores.items()}
+    reasons = {name: reason or "" for name, (value, reason) in scores.items() if value is None}
     return ScoredGeneration(
         **row.model_dump(),
         scores=values,
@@ -105,16 +98,13 @@ def _row(
 
 
 def _summary(rows: Sequence[ScoredGeneration], names: Sequence[str]) -> dict[str, Any]:
-    means = {}
-    for name in names:
-        values = [value for row in rows if (value := row.scores[name]) is not None]
-        means[f"mean_{name}"] = float(np.mean(values)) if values else None
+    known = {name: [value for row in rows if (value := row.scores[name]) is not None] for name in names}
     rewards = np.array([row.reward_score for row in rows])
     lengths = np.array([row.completion_tokens for row in rows])
     return {
         "mean_reward_score": float(rewards.mean()),
         "length_rank_correlation": _rank_correlation(rewards, lengths),
-        **means,
+        **{f"mean_{name}": float(np.mean(values)) if values else None for name, values in known.items()},
     }
 
 

@@ -62,7 +62,7 @@ def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embe
     return {name: METRICS[name].score(texts, embed) for name in metrics}
 
 
-def encoding(encoder: object) -> Embed:
+def encoding(encoder: Any) -> Embed:
     """An `Embed` over a sentence encoder that encodes each distinct text of a call once, longest first, in batches.
 
     The last bits of a vector depend on the batch that its text is in; here they depend on the call alone.
@@ -70,12 +70,8 @@ def encoding(encoder: object) -> Embed:
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         distinct = sorted(dict.fromkeys(texts), key=len, reverse=True)
-        encoded = encoder.encode(  # type: ignore[attr-defined]
-            distinct,
-            batch_size=_ENCODER_BATCH,
-            normalize_embeddings=True,
-            show_progress_bar=False,
-            convert_to_numpy=True,
+        encoded = encoder.encode(
+            distinct, batch_size=_ENCODER_BATCH, normalize_embeddings=True, show_progress_bar=False
         )
         vectors = dict(zip(distinct, encoded.astype(np.float32), strict=True))
         return np.stack([vectors[text] for text in texts])
@@ -83,7 +79,7 @@ def encoding(encoder: object) -> Embed:
     return embed
 
 
-def remembering(encoder: object) -> Embed:
+def remembering(encoder: Any) -> Embed:
     """Like `encoding`, but it keeps the vectors of the most recent texts instead of encoding them again."""
     encode = encoding(encoder)
     memory: dict[str, NDArray[np.float32]] = {}
