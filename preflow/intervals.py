@@ -41,8 +41,8 @@ def bootstrap_interval(values: Sequence[float], seed: int, *, groups: Sequence[s
         groups: The group of each value, such as its prompt, if values depend on each other: whole groups are then drawn
             again. By default each value is a group of its own.
     """
-    places = np.unique(groups, return_inverse=True)[1] if groups else np.arange(len(values))
-    sums, sizes = np.bincount(places, values), np.bincount(places)
+    numbers = np.unique(groups, return_inverse=True)[1] if groups else np.arange(len(values))
+    sums, sizes = np.bincount(numbers, values), np.bincount(numbers)
     counts = resample_counts(len(sums), seed=seed)
     return percentile_interval(counts @ sums / (counts @ sizes))
 

@@ -110,7 +110,7 @@ def _batches(pairs: Sequence[Preference], steps: int, batch_size: int, seed: int
     for _ in range(steps):
         if len(queue) < size:
             queue += torch.randperm(len(pairs), generator=generator).tolist()
-        yield [pairs[place] for place in queue[:size]]
+        yield [pairs[row] for row in queue[:size]]
         del queue[:size]
 
 
