@@ -28,8 +28,15 @@ class Settings(BaseModel):
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """Makes the settings from those of a step's arguments that are fields of this class."""
-        return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
+        """Makes the settings from those of a step's arguments that are fields of this class.
+
+        KFP hands some whole numbers on as floats: where a field is an `int`, 8.0 is taken for 8.
+        """
+        given = {name: arguments[name] for name in cls.model_fields if name in arguments}
+        for name, value in given.items():
+            if cls.model_fields[name].annotation is int and isinstance(value, float) and value.is_integer():
+                given[name] = int(value)
+        return cls(**given)
 
 
 class ModelSettings(Settings):

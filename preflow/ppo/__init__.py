@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from preflow.ppo.config import PPOConfig, ppo_config
+from preflow.ppo.config import PPOConfig
 
 if TYPE_CHECKING:
     from preflow.ppo.trainer import ppo_optimize
 
-__all__ = ["PPOConfig", "ppo_config", "ppo_optimize"]
+__all__ = ["PPOConfig", "ppo_optimize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -123,7 +123,7 @@ class PPOConfig(ModelSettings):
     )
 
     eval_steps: int = _setting(
-        "validation", 0, "updates between two evaluations on the validation prompts; 0 for none", ge=0
+        "validation", 7, "updates between two evaluations on the validation prompts; 0 for none", ge=0
     )
     eval_prompts: int = _setting("validation", 32, "number of validation prompts", ge=1)
     keep_best: bool = _setting(
@@ -157,6 +157,22 @@ class PPOConfig(ModelSettings):
         )
         return self
 
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Self:
+        """Makes the settings from a step's arguments and from the further settings in its `ppo_options`.
+
+        Raises:
+            PreflowError: An option is unknown or also an argument, or a setting is not valid.
+        """
+        options = arguments.get("ppo_options", {})
+        free = [name for name in cls.model_fields if name not in arguments]
+        for name in options:
+            if name not in free:
+                known = name in cls.model_fields
+                why = "is a parameter of its own" if known else f"is not known; choose from {', '.join(free)}"
+                raise PreflowError(f"`ppo_options`: '{name}' {why}")
+        return super().of({**arguments, **options})
+
     @property
     def steps_per_update(self) -> int:
         """Optimizer steps per update."""
@@ -177,29 +193,6 @@ class PPOConfig(ModelSettings):
         return min((step + 1) / warmup, max(0.0, left), 1.0)
 
 
-def ppo_config(options: Mapping[str, Any], **settings: Any) -> PPOConfig:
-    """Settings made from a pipeline's own parameters and from further options by name.
-
-    Args:
-        options: Further settings. Whole numbers may be floats, as KFP makes them of every number in a dictionary.
-        **settings: Settings that are parameters of their own.
-
-    Raises:
-        PreflowError: An option is unknown or also a parameter, or a setting is not valid.
-    """
-    free = {name: field.annotation for name, field in PPOConfig.model_fields.items() if name not in settings}
-    for name in options:
-        if name not in free:
-            why = "is a parameter of its own" if name in settings else f"is not known; choose from {', '.join(free)}"
-            raise PreflowError(f"`ppo_options`: '{name}' {why}")
-    whole = {
-        name: int(value)
-        for name, value in options.items()
-        if free[name] is int and isinstance(value, float) and value.is_integer()
-    }
-    return PPOConfig(**{**settings, **options, **whole})
-
-
 def check(arguments: Mapping[str, Any]) -> None:
     """Checks the arguments of ppo-optimize before it runs.
 
@@ -209,9 +202,8 @@ def check(arguments: Mapping[str, Any]) -> None:
     Raises:
         PreflowError: A setting, a part of the reward or a monitor is not valid.
     """
-    settings = {name: arguments[name] for name in PPOConfig.model_fields if name in arguments}
     weights = arguments.get("reward_weights", REWARD_MODEL_ALONE)
-    check_reward_weights(weights, ppo_config(arguments.get("ppo_options", {}), **settings))
+    check_reward_weights(weights, PPOConfig.of(arguments))
     check_monitors(arguments.get("monitors", ()), weights)
 
 

@@ -37,6 +37,13 @@ def test_whole_numbers_are_numbers_and_defaults_hold() -> None:
     assert Sample(rate=2).model_dump() == {"steps": 3, "rate": 2.0}
 
 
+def test_settings_of_a_steps_arguments_take_whole_floats_for_integers() -> None:
+    made = Sample.of({"steps": 8.0, "rate": 1, "other": "x"})
+    assert (made.steps, type(made.steps), made.rate) == (8, int, 1.0)
+    with pytest.raises(PreflowError, match="`steps`: 8.5 given; it must be a valid integer"):
+        Sample.of({"steps": 8.5})
+
+
 def test_a_rule_between_settings_names_the_setting() -> None:
     require(True, "steps", 3, "must not matter")
     with pytest.raises(PreflowError, match="`steps`: 3 given; it must divide `total`, 32"):

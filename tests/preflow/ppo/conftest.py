@@ -25,6 +25,7 @@ from tests.tiny import questions
 CONFIG = PPOConfig(
     train_steps=1, batch_size=8, samples_per_prompt=1, epochs=1, minibatches=1, microbatch_tokens=256, lora_rank=4,
     lora_layers=0, target_sequence_length=10, learning_rate=1e-2, temperature=1.0, kl_coeff=0.05, gae_lambda=0.95,
+    eval_steps=0,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from preflow.errors import PreflowError
-from preflow.ppo.config import PPOConfig, check, ppo_config
+from preflow.ppo.config import PPOConfig, check
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ from preflow.ppo.config import PPOConfig, check, ppo_config
         ({"lora_layers": "4"}, "`lora_layers`: '4' given; it must be a valid integer"),
         ({"lora_layers": 2.5}, "`lora_layers`: 2.5 given; it must be a valid integer"),
         ({"seed": True}, "`seed`: True given; it must be a valid integer"),
-        ({"keep_best": True}, "`keep_best`: True given; it needs `eval_steps` above 0"),
+        ({"keep_best": True, "eval_steps": 0}, "`keep_best`: True given; it needs `eval_steps` above 0"),
         ({"keep_best": "false"}, "`keep_best`: 'false' given; it must be a valid boolean"),
     ],
 )
@@ -75,16 +75,20 @@ def test_weights_are_trained_whole_without_adapters() -> None:
 
 
 def test_options_join_the_settings() -> None:
-    assert ppo_config({"lora_layers": 2}, train_steps=3) == PPOConfig(lora_layers=2, train_steps=3)
-    as_kfp_hands_it_on = ppo_config({"lora_layers": 2.0, "kl_target": 6.0, "keep_best": False}, train_steps=3)
+    assert PPOConfig.of({"ppo_options": {"lora_layers": 2}, "train_steps": 3}) == PPOConfig(
+        lora_layers=2, train_steps=3
+    )
+    as_kfp_hands_it_on = PPOConfig.of(
+        {"ppo_options": {"lora_layers": 2.0, "kl_target": 6.0, "keep_best": False}, "train_steps": 3}
+    )
     assert as_kfp_hands_it_on == PPOConfig(lora_layers=2, kl_target=6.0, train_steps=3)
     assert isinstance(as_kfp_hands_it_on.lora_layers, int)
     with pytest.raises(PreflowError, match="`lora_layers`: 2.5 given; it must be a valid integer"):
-        ppo_config({"lora_layers": 2.5}, train_steps=3)
+        PPOConfig.of({"ppo_options": {"lora_layers": 2.5}, "train_steps": 3})
     with pytest.raises(PreflowError, match="`ppo_options`: 'train_steps' is a parameter of its own"):
-        ppo_config({"train_steps": 2}, train_steps=3)
+        PPOConfig.of({"ppo_options": {"train_steps": 2}, "train_steps": 3})
     with pytest.raises(PreflowError, match="`ppo_options`: 'lora_layer' is not known; choose from target_seq"):
-        ppo_config({"lora_layer": 2}, train_steps=3)
+        PPOConfig.of({"ppo_options": {"lora_layer": 2}, "train_steps": 3})
 
 
 @pytest.mark.parametrize(
