@@ -13,15 +13,20 @@ _ENVIRONMENT = {
 }
 
 
-def prepare_process() -> None:
+def prepare_process(*, keep_freed_memory: bool = False) -> None:
     """Prepares this process for training and sampling; call it first, at the entrance of a program.
 
-    It changes the whole process: it sets environment variables that are not set yet, and makes glibc's malloc keep
-    freed memory, at the price of some fragmentation. The library's functions do neither.
+    It changes the whole process, which the library's functions do not: it sets environment variables that are not set
+    yet.
+
+    Args:
+        keep_freed_memory: Whether glibc's malloc also keeps what is freed. PPO gets faster by it; a process that loads
+            one model after the other only gets larger.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    _keep_freed_memory()
+    if keep_freed_memory:
+        _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:

@@ -78,5 +78,5 @@ def main(folder: Path, settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    prepare_process()
+    prepare_process(keep_freed_memory=True)
     main(Path(sys.argv[1]), json.loads(sys.argv[2]))

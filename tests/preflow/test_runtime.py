@@ -9,7 +9,7 @@ import pytest
 ALLOCATING = """
 import ctypes, resource
 from preflow.runtime import prepare_process
-prepare_process()
+prepare_process(keep_freed_memory=True)
 taken = 0
 for _ in range(5):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
