@@ -27,11 +27,6 @@ _PACKAGED = {
 _LOADING = {"trust_remote_code": False, "use_safetensors": True}
 
 
-def preflow_home() -> Path:
-    """The folder that holds everything preflow keeps: `PREFLOW_HOME`, or `~/.preflow`."""
-    return Path(os.environ.get("PREFLOW_HOME", "~/.preflow")).expanduser().resolve()
-
-
 def preferred_dtype() -> torch.dtype:
     """bfloat16 where the device computes it natively, float32 elsewhere."""
     if torch.cuda.is_available():
@@ -203,15 +198,16 @@ def _packaged_folder(name: str) -> Path:
 def _convert_gguf(source: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    # The weights are plain float32 now; the loader's notes on their origin would make it look for a GGUF again.
+    model.hf_quantizer = None
+    del model.config.quantization_config
+    tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))  # late: a kill leaves less behind
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-        # The weights are plain float32 now; the loader's notes on their origin would make it look for a GGUF again.
-        model.hf_quantizer = None
-        del model.config.quantization_config
         model.save_pretrained(beside)
-        AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
         beside.chmod(0o755)
         try:
             beside.rename(target)
