@@ -36,6 +36,16 @@ def written_beside(target: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def write_text(target: Path, text: str) -> None:
+    """Writes a UTF-8 file as a whole or not at all.
+
+    Raises:
+        PreflowError: It cannot be written.
+    """
+    with written_beside(target) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
 def _clear(folder: Path, replaced: set[str]) -> None:
     """Removes a folder whose files are all being replaced. One with other files may be the user's, and raises."""
     refuse_other_files(folder, replaced)

@@ -21,7 +21,7 @@ from preflow.reward.accuracy import judge_pairs
 from preflow.reward.model import RewardModel, read_summary
 from preflow.rows import Preference, Prompt, read_records, read_rows, write_rows
 from preflow.scoring.registry import METRICS, check_roles, remembering
-from preflow.writing import written_beside
+from preflow.writing import write_text, written_beside
 
 _KL_PROMPTS = 64  # enough, as whole distributions have little variance; and they are costly
 _ACCURACIES = ("accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity")
@@ -100,9 +100,8 @@ def eval_inference(
         folder.mkdir()
         write_rows(folder / "evaluations.jsonl", rows)
         (folder / "summary.json").write_text(json.dumps(summary, indent=2))
-    for path, text in ((report_out, render_report(data)), (markdown_out, render_markdown(data))):
-        with written_beside(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+    write_text(report_out, render_report(data))
+    write_text(markdown_out, render_markdown(data))
     return summary
 
 

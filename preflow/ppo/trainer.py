@@ -37,7 +37,7 @@ from preflow.rows import Prompt, read_rows
 from preflow.scoring.metric import Embed
 from preflow.scoring.registry import encoding
 from preflow.uris import delete_folder
-from preflow.writing import refuse_other_files, written_beside
+from preflow.writing import refuse_other_files, write_text, written_beside
 
 _KEY_LENGTH = 16
 _ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
@@ -271,8 +271,7 @@ def _write(policy: Policy, tokenizer: Any, output: Path, log: Sequence[dict[str,
     with written_beside(output) as beside:
         policy.save(beside)
         tokenizer.save_pretrained(beside)
-    with written_beside(training_log) as beside:
-        beside.write_text("".join(json.dumps(row) + "\n" for row in log))
+    write_text(training_log, "".join(json.dumps(row) + "\n" for row in log))
 
 
 def _summary(state: TrainingState, config: PPOConfig) -> dict[str, Any]:
