@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from preflow.promotion import decide_promotion
+from preflow.errors import PreflowError
+from preflow.promotion import PromotionConfig, check, promote
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,12 @@ from preflow.promotion import decide_promotion
     ],
 )  # fmt: skip
 def test_promotion(low: float, kl: float, promoted: bool, words: str) -> None:
-    decision, reason = decide_promotion(win_rate_low=low, kl=kl, min_win_rate=0.5, max_kl=10.0)
+    decision, reason = promote(win_rate_low=low, kl=kl, config=PromotionConfig())
     assert decision is promoted
     assert words in reason
+
+
+@pytest.mark.parametrize("wrong", [{"min_win_rate": 1.5}, {"max_kl": -1.0}])
+def test_a_threshold_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(PreflowError, match=f"`{next(iter(wrong))}`: .* given; it must be"):
+        check({"min_win_rate": 0.5, "max_kl": 10.0, **wrong})

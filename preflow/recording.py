@@ -1,0 +1,59 @@
+"""Record a finished run in the database."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from preflow import store
+from preflow.rows import Evaluation, ScoredGeneration, read_rows
+
+
+def record_run(
+    *,
+    database_url: str,
+    run_id: str,
+    pipeline: str,
+    parameters: Mapping[str, Any],
+    evaluations: Path,
+    report_uri: str,
+    policy_uri: str,
+    promoted: bool,
+    reason: str,
+    feedback_watermark: str,
+    scored_generations: Path | None = None,
+) -> None:
+    """Writes a run with its figures, its evaluation rows and the answers it used.
+
+    Args:
+        database_url: The database.
+        run_id: Name of the run; a run that is recorded again replaces its record.
+        pipeline: Name of the pipeline.
+        parameters: Its parameters, without secrets.
+        evaluations: Folder that `eval_inference` wrote; the figures of its summary.json become the run's metrics.
+        report_uri: Where the report is.
+        policy_uri: Where the tuned policy is.
+        promoted: Whether the policy is promoted.
+        reason: Why, or why not.
+        feedback_watermark: Transaction below which the run read feedback; '' for none.
+        scored_generations: File of scored generation rows, if the run logged any.
+
+    Raises:
+        PreflowError: A file is not as it should be, or the database cannot be reached.
+    """
+    used = read_rows(scored_generations, ScoredGeneration) if scored_generations else []
+    with store.connect(database_url) as connection:
+        store.record_run(
+            connection,
+            run_id=run_id,
+            pipeline=pipeline,
+            parameters=parameters,
+            metrics=json.loads((evaluations / "summary.json").read_text(encoding="utf-8")),
+            promoted=promoted,
+            reason=reason,
+            report_uri=report_uri,
+            policy_uri=policy_uri,
+            feedback_watermark=feedback_watermark,
+            generation_ids=[row.generation_id for row in used],
+            evaluations=read_rows(evaluations / "evaluations.jsonl", Evaluation),
+        )
