@@ -1,6 +1,6 @@
-"""Everything a run was given, read and checked before anything expensive starts."""
+"""Reads and checks the datasets and models of a run before anything expensive starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,18 +18,18 @@ class Inputs(NamedTuple):
     """The datasets of a run, in the form that later steps read.
 
     Attributes:
-        prompts: Prompts of the train and validation splits that are not judged with.
-        eval_prompts: Prompts that are judged with.
-        preferences: Feedback rows; none without a preference dataset.
-        counts: How many there are, and how many were left out and why.
-        places: Where each distinct prompt first stands, by `prompt_id`, with its text.
+        prompts: Prompts of the train and validation splits.
+        eval_prompts: Prompts of the test split.
+        given_feedback: Feedback rows of the preference dataset.
+        counts: Numbers of rows, and of rows that were left out and why.
+        locations: File and line of the first row of each distinct prompt, by `prompt_id`, with its text.
     """
 
     prompts: list[Prompt]
     eval_prompts: list[Prompt]
-    preferences: list[Feedback]
+    given_feedback: list[Feedback]
     counts: dict[str, int]
-    places: dict[str, tuple[str, PromptText]]
+    locations: dict[str, tuple[str, PromptText]]
 
 
 def validate_inputs(
@@ -44,9 +44,9 @@ def validate_inputs(
     prompt_sequence_length: int,
     prompts_out: Path,
     eval_prompts_out: Path,
-    preferences_out: Path,
+    given_feedback_out: Path,
 ) -> dict[str, int]:
-    """Checks the datasets and models of a run, then writes the datasets as rows of our own.
+    """Checks the datasets and models of a run, then writes the datasets as rows.
 
     Each file is read once, only configurations and tokenizers of models are loaded, and nothing is written before
     everything is checked.
@@ -54,43 +54,39 @@ def validate_inputs(
     Args:
         prompt_dataset: Prompts: local path, gs:// URI or packaged name. Its train and validation splits are written.
         preference_dataset: Preferences in any form that `feedback.importers` reads, or '' for none.
-        eval_dataset: Prompts to judge with, or '' for the test split of `prompt_dataset`. They leave the other prompts.
-        instruction: System turn for prompts that bring none, of prompts and preferences alike.
+        eval_dataset: Prompts to judge with, or '' for the test split of `prompt_dataset`. A prompt in both datasets is
+            only judged with.
+        instruction: System turn for prompts and preferences without one.
         large_model_reference: The policy.
-        reward_model_reference: What the reward model starts from.
+        reward_model_reference: The model that the reward model starts from.
         encoder_reference: The sentence encoder.
         prompt_sequence_length: Largest number of tokens of a prompt, with the policy's chat template.
         prompts_out: File of prompt rows to write.
         eval_prompts_out: File of prompt rows to write.
-        preferences_out: File of feedback rows to write; empty without a preference dataset.
+        given_feedback_out: File of feedback rows to write; empty without a preference dataset.
 
     Returns:
-        Counts of rows, of what was left out and why, and the tokens of the longest prompt.
+        Numbers of rows, of rows that were left out and why, and the tokens of the longest prompt.
 
     Raises:
-        PreflowError: A file, a row or a model is not as it should be; the message names it.
+        PreflowError: A file, row or model is wrong; the message names it.
     """
     inputs = _read_inputs(prompt_dataset, preference_dataset, eval_dataset, instruction)
     _check_models(large_model_reference, reward_model_reference, encoder_reference)
-    longest = _check_lengths(inputs.places, large_model_reference, prompt_sequence_length)
+    longest = _check_lengths(inputs.locations, large_model_reference, prompt_sequence_length)
     write_rows(prompts_out, inputs.prompts)
     write_rows(eval_prompts_out, inputs.eval_prompts)
-    write_rows(preferences_out, inputs.preferences)
+    write_rows(given_feedback_out, inputs.given_feedback)
     return {**inputs.counts, "longest_prompt_tokens": longest}
 
 
-def check_form(
-    prompt_dataset: str, preference_dataset: str, eval_dataset: str, instruction: str = ""
-) -> dict[str, int]:
-    """Reads the datasets of a run as `validate_inputs` does, without models: what a launcher checks before it starts.
-
-    Returns:
-        Counts of rows, and of what would be left out and why.
+def check(arguments: Mapping[str, Any]) -> None:
+    """Reads the datasets of a run as `validate_inputs` does, without models: the check before a run starts.
 
     Raises:
-        PreflowError: A file or a row is not as it should be; the message names file, line and field.
+        PreflowError: A file or a row is wrong; the message names file, line and field.
     """
-    return _read_inputs(prompt_dataset, preference_dataset, eval_dataset, instruction).counts
+    _read_inputs(*(arguments[name] for name in ("prompt_dataset", "preference_dataset", "eval_dataset", "instruction")))
 
 
 class PromptRecord(Row):
@@ -104,12 +100,12 @@ class PromptRecord(Row):
 
 
 def read_prompts(uri: str, instruction: str = "", split: Split | None = None) -> list[tuple[str, Prompt]]:
-    """Reads a prompt dataset, each row with the words that name its place.
+    """Reads a prompt dataset, each row with its location, such as `prompts.jsonl, line 3`.
 
     Args:
-        uri: Local path, gs:// URI or packaged name of JSON Lines: prompt rows of our own, or Vertex rows, whose other
-            fields are ignored, so that a preference file can serve.
-        instruction: System turn for prompts that bring none.
+        uri: Local path, gs:// URI or packaged name of JSON Lines: prompt rows, or Vertex rows, whose other fields are
+            ignored, so that a preference file can serve.
+        instruction: System turn for prompts without one.
         split: The split of every prompt; None takes it from each prompt's id.
 
     Raises:
@@ -142,10 +138,10 @@ def _prompt(record: Record, where: str, instruction: str, split: Split | None) -
 
 def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str, instruction: str) -> Inputs:
     if not prompt_dataset:
-        raise PreflowError("prompt_dataset: none is given; give a path, a gs:// URI or packaged:prompts")
+        raise PreflowError("`prompt_dataset`: none is given; give a path, a gs:// URI or packaged:prompts")
     given = read_prompts(prompt_dataset, instruction)
     judged = read_prompts(eval_dataset, instruction, split="test") if eval_dataset else []
-    said, identical = read_preferences(preference_dataset, instruction) if preference_dataset else ([], 0)
+    given_feedback, identical = read_preferences(preference_dataset, instruction) if preference_dataset else ([], 0)
     prompts = _distinct(given)
     held_out = [row for row in prompts if row.split == "test"]
     eval_prompts = _distinct(judged) if eval_dataset else held_out
@@ -153,37 +149,39 @@ def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str
     kept = [row for row in prompts if row.split != "test" and row.prompt_id not in eval_ids]
     train = sum(row.split == "train" for row in kept)
     if not train or not eval_prompts:
-        purpose = "held out to judge with; give eval_dataset or" if train else "left to train on;"
+        purpose = "held out to judge with; give `eval_dataset` or" if train else "left to train on;"
         raise PreflowError(f"{prompt_dataset}: none of its {len(prompts)} prompts is {purpose} add prompts")
     counts = {
         "prompts": len(kept),
         "train_prompts": train,
         "validation_prompts": len(kept) - train,
         "eval_prompts": len(eval_prompts),
-        "preferences": len(said),
+        "preferences": len(given_feedback),
         "duplicate_prompts": len(given) - len(prompts),
         "duplicate_eval_prompts": len(judged) - len(eval_prompts) if eval_dataset else 0,
         "held_out_unused": sum(row.prompt_id not in eval_ids for row in held_out),
         "moved_to_eval": len(prompts) - len(kept) - len(held_out),
         "identical_candidates": identical,
     }
-    return Inputs(kept, eval_prompts, [row for _, row in said], counts, _places([*given, *judged], said))
+    return Inputs(
+        kept, eval_prompts, [row for _, row in given_feedback], counts, _locations([*given, *judged], given_feedback)
+    )
 
 
-def _places(
-    prompts: Sequence[tuple[str, Prompt]], said: Sequence[tuple[str, Feedback]]
+def _locations(
+    prompts: Sequence[tuple[str, Prompt]], given_feedback: Sequence[tuple[str, Feedback]]
 ) -> dict[str, tuple[str, PromptText]]:
-    """Where each prompt first stands, so that a prompt in many rows is measured once."""
-    places: dict[str, tuple[str, PromptText]] = {}
+    """The first location of each prompt, so that a prompt in many rows is tokenized once."""
+    locations: dict[str, tuple[str, PromptText]] = {}
     for where, prompt in prompts:
-        places.setdefault(prompt.prompt_id, (where, prompt.prompt))
-    for where, feedback in said:
-        places.setdefault(feedback.prompt_id, (where, feedback.prompt))
-    return places
+        locations.setdefault(prompt.prompt_id, (where, prompt.prompt))
+    for where, feedback in given_feedback:
+        locations.setdefault(feedback.prompt_id, (where, feedback.prompt))
+    return locations
 
 
 def _distinct(rows: Sequence[tuple[str, Prompt]]) -> list[Prompt]:
-    """The first row of each prompt, in their order."""
+    """The first row of each prompt, in order."""
     first: dict[str, Prompt] = {}
     for _, row in rows:
         first.setdefault(row.prompt_id, row)
@@ -202,26 +200,26 @@ def _check_models(large_model_reference: str, reward_model_reference: str, encod
     }
     for name, reference in references.items():
         if not reference:
-            raise PreflowError(f"{name}: none is given; give a packaged name, a Hugging Face id or a folder")
+            raise PreflowError(f"`{name}`: none is given; give a packaged name, a Hugging Face id or a folder")
         folder, revision = resolve_model(adapter_base(reference) or reference)
         try:
             AutoConfig.from_pretrained(folder, revision=revision or "main", trust_remote_code=False)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise PreflowError(
-                f"{name}: no model at '{reference}' ({reason}); give a packaged name, a Hugging Face id, "
+                f"`{name}`: no model at '{reference}' ({reason}); give a packaged name, a Hugging Face id, "
                 "a local folder or a gs:// folder"
             ) from None
 
 
-def _check_lengths(places: dict[str, tuple[str, PromptText]], model: str, limit: int) -> int:
+def _check_lengths(locations: dict[str, tuple[str, PromptText]], model: str, limit: int) -> int:
     from jinja2.exceptions import TemplateError
 
     from preflow.models import load_tokenizer
 
     tokenizer: Any = load_tokenizer(model)
     longest = 0
-    for where, prompt in places.values():
+    for where, prompt in locations.values():
         try:
             longest = max(longest, check_length(tokenizer, prompt, limit, where))
         except TemplateError as error:

@@ -15,13 +15,13 @@ import pytest
 from preflow import models, rows, uris
 from preflow.errors import PreflowError
 from preflow.identity import prompt_id, split_of
-from preflow.inputs import check_form, read_prompts, validate_inputs
+from preflow.inputs import check, read_prompts, validate_inputs
 from preflow.rows import Feedback, Prompt, read_rows
 
 Validate = Callable[..., dict[str, int]]
 QUESTIONS = [f"What is {number}?" for number in range(40)]
 SPLITS = Counter(split_of(prompt_id(question)) for question in QUESTIONS)
-OUTPUTS = ("prompts", "eval_prompts", "preferences")
+OUTPUTS = ("prompts", "eval_prompts", "given_feedback")
 
 
 class Tokenizer:
@@ -40,6 +40,11 @@ class Tokenizer:
 def write(path: Path, *records: dict[str, Any]) -> str:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return str(path)
+
+
+def datasets(**given: str) -> dict[str, str]:
+    empty = dict.fromkeys(("preference_dataset", "eval_dataset", "instruction"), "")
+    return {"prompt_dataset": "packaged:prompts", **empty, **given}
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ def test_the_test_split_is_held_out_to_judge_with(validate: Validate, tmp_path: 
     assert {split_of(row.prompt_id) for row in kept} == {"train", "validation"}
     assert {split_of(row.prompt_id) for row in judged} == {"test"}
     assert len(kept) + len(judged) == 40
-    assert (tmp_path / "out" / "preferences").read_text() == ""
+    assert (tmp_path / "out" / "given_feedback").read_text() == ""
     assert counts == {
         "prompts": SPLITS["train"] + SPLITS["validation"],
         "train_prompts": SPLITS["train"],
@@ -119,7 +124,7 @@ def test_a_prompt_that_stands_twice_counts_once(validate: Validate, tmp_path: Pa
 def test_an_instruction_reaches_prompts_and_preferences_alike(validate: Validate, tmp_path: Path) -> None:
     said = write(tmp_path / "said.jsonl", {"prompt": QUESTIONS[0], "chosen": "a", "rejected": "b"})
     validate(preference_dataset=said, instruction="Be brief.")
-    (feedback,) = read_rows(tmp_path / "out" / "preferences", Feedback)
+    (feedback,) = read_rows(tmp_path / "out" / "given_feedback", Feedback)
     found = {row.prompt_id: row.prompt for name in ("prompts", "eval_prompts") for row in written(tmp_path, name)}
     assert found[feedback.prompt_id] == feedback.prompt
     assert found[feedback.prompt_id][0] == {"role": "system", "content": "Be brief."}
@@ -145,7 +150,7 @@ LONG = " ".join(["word"] * 17)
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"prompt_dataset": ""}, "prompt_dataset: none is given"),
+        ({"prompt_dataset": ""}, "`prompt_dataset`: none is given"),
         ({"prompt_dataset": [{"prompt": LONG}]}, "given.jsonl, line 41: field 'prompt': 17 tokens .* is 16"),
         ({"eval_dataset": [{"prompt": "ok"}, {"prompt": LONG}]}, "eval_dataset.jsonl, line 2: field 'prompt': 17"),
         (
@@ -155,8 +160,8 @@ LONG = " ".join(["word"] * 17)
         ({"instruction": "REFUSE"}, "given.jsonl, line 1: field 'prompt': does not fit the chat template .*System"),
         ({"preference_dataset": [{"a": 1}]}, "preference_dataset.jsonl, line 1: .*fields found: a"),
         ({"eval_dataset": [{"a": 1}]}, "eval_dataset.jsonl, line 1: field 'prompt': is missing .*fields found: a"),
-        ({"encoder_reference": ""}, "encoder_reference: none is given"),
-        ({"reward_model_reference": "/nowhere/model"}, "reward_model_reference: no model at '/nowhere/model'"),
+        ({"encoder_reference": ""}, "`encoder_reference`: none is given"),
+        ({"reward_model_reference": "/nowhere/model"}, "`reward_model_reference`: no model at '/nowhere/model'"),
     ],
 )  # fmt: skip
 def test_nothing_is_written_when_anything_is_wrong(
@@ -176,12 +181,12 @@ def test_nothing_is_written_when_anything_is_wrong(
 
 @pytest.mark.parametrize(
     ("split", "expected"),
-    [("train", "held out to judge with; give eval_dataset or add"), ("test", "left to train on; add")],
+    [("train", "held out to judge with; give `eval_dataset` or add"), ("test", "left to train on; add")],
 )
 def test_a_dataset_that_leaves_a_side_empty_is_refused(tmp_path: Path, split: str, expected: str) -> None:
     one = next(question for question in QUESTIONS if split_of(prompt_id(question)) == split)
     with pytest.raises(PreflowError, match=f"none of its 1 prompts is {expected} prompts"):
-        check_form(write(tmp_path / "one.jsonl", {"prompt": one}), "", "")
+        check(datasets(prompt_dataset=write(tmp_path / "one.jsonl", {"prompt": one})))
 
 
 @pytest.mark.parametrize(
@@ -223,8 +228,10 @@ def test_prompts_of_every_form_read(tmp_path: Path) -> None:
     assert all(row.prompt_id == prompt_id(row.prompt) for row in found)
 
 
-def test_the_packaged_datasets_are_in_order() -> None:
-    counts = check_form("packaged:prompts", "packaged:example-feedback", "")
+def test_the_packaged_datasets_are_in_order(validate: Validate) -> None:
+    counts = validate(
+        prompt_dataset="packaged:prompts", preference_dataset="packaged:example-feedback", prompt_sequence_length=512
+    )
     assert counts["preferences"] > 0
     assert counts["duplicate_prompts"] == 0
     assert min(counts["train_prompts"], counts["validation_prompts"], counts["eval_prompts"]) > 50
@@ -232,7 +239,7 @@ def test_the_packaged_datasets_are_in_order() -> None:
 
 def test_checking_the_form_loads_no_model_library() -> None:
     program = (
-        "import sys; from preflow.inputs import check_form; check_form('packaged:prompts', '', '');"
+        f"import sys; from preflow.inputs import check; check({datasets()!r});"
         "print({'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
