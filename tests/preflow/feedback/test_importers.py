@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from preflow.errors import PreflowError
 from preflow.feedback.importers import import_record, read_preferences
-from preflow.identity import prompt_id, split_of
-from preflow.rows import Feedback, read_records
+from preflow.identity import prompt_id
+from preflow.inputs import read_prompts
+from preflow.rows import Feedback
 
 PREFERENCES = Path(__file__).parents[2] / "data" / "preferences.jsonl"
 

@@ -1,5 +1,6 @@
 """Accuracy on pairs with known margins."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def test_the_confusion_matrix_tells_which_side_was_better(judge: Callable[..., d
     (first_as_first, first_as_second), (second_as_first, second_as_second) = right["confusion"]
     assert (first_as_second, second_as_first) == (0, 0)
     assert (first_as_first, second_as_second) == (4, 3), "of seven pairs four show the preferred answer first"
+    assert all(math.isfinite(threshold) for threshold in right["roc"]["threshold"])
     assert right["roc"]["tpr"][-1] == right["roc"]["fpr"][-1] == 1.0
     assert max(true - false for true, false in zip(right["roc"]["tpr"], right["roc"]["fpr"], strict=True)) == 1.0
     wrong = judge(*[("1 it", "2 is")] * 7)
