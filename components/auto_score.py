@@ -19,7 +19,7 @@ def auto_score(
     code_version: str,
     scored_generations: Output[Dataset],
     metrics: Output[Metrics],
-):
+) -> None:
     """Scores answers with the label metrics and the monitors, and stores the scores.
 
     Args:
@@ -27,20 +27,22 @@ def auto_score(
         prompts: Prompt rows, for their references.
         encoder: The sentence encoder.
         encoder_digest: Digest of its files; only in the cache key.
-        label_weights: Weight of each metric that makes preferences.
+        label_weights: Weight of each metric that makes labels.
         monitors: Metrics that are watched and never trained on.
         database: Reference of the database; '' for DATABASE_URL.
         store_id: Identity of that database; only in the cache key.
-        code_version: Digest of the library's sources; only in the cache key.
+        code_version: Digest of this step's code; only in the cache key.
         scored_generations: Scored generation rows.
         metrics: Mean of every metric.
     """
     from pathlib import Path
 
-    from preflow.scoring.score_generations import score_generations
+    from preflow.runtime import prepare_process
+    from preflow.scoring.auto_score import auto_score
     from preflow.store import database_url
 
-    summary = score_generations(
+    prepare_process()
+    summary = auto_score(
         generations=Path(generations.path),
         prompts=Path(prompts.path),
         encoder=encoder,
@@ -49,5 +51,4 @@ def auto_score(
         database_url=database_url(database),
         output=Path(scored_generations.path),
     )
-    scored_generations.metadata.update(summary)
     metrics.metadata.update(scalars(summary, "scores"))

@@ -13,36 +13,32 @@ def build_preferences(
     code_version: str,
     pairs: Output[Dataset],
     metrics: Output[Metrics],
-    scored_generations: Input[Dataset] | None = None,
-    feedback: Input[Dataset] | None = None,
-    preferences: Input[Dataset] | None = None,
-):
-    """Makes preference pairs and gives each its split.
+    scored_generations: Input[Dataset] = None,
+    feedback: Input[Dataset] = None,
+    given_feedback: Input[Dataset] = None,
+) -> None:
+    """Makes preference pairs, each with its split.
 
     Args:
         eval_prompts: Prompt rows of the test split.
         min_score_gap: Smallest difference of two label scores that counts as a preference.
-        code_version: Digest of the library's sources; only in the cache key.
+        code_version: Digest of this step's code; only in the cache key.
         pairs: Preference rows.
         metrics: Counts by source and split.
         scored_generations: Scored generation rows, if answers were scored.
-        feedback: Feedback rows, if the log was read.
-        preferences: Preference rows from outside, if there are any.
+        feedback: Feedback rows of the database, if it was read.
+        given_feedback: Feedback rows of a preference dataset, if there is one.
     """
     from pathlib import Path
 
     from preflow.preferences import build_preferences
 
-    def given(artifact):  # An input that is absent or an empty file brings nothing.
-        return Path(artifact.path) if artifact and Path(artifact.path).stat().st_size else None
-
     summary = build_preferences(
-        scored_generations=given(scored_generations),
-        feedback=given(feedback),
-        preferences=given(preferences),
+        scored_generations=Path(scored_generations.path) if scored_generations else None,
+        feedback=Path(feedback.path) if feedback else None,
+        given_feedback=Path(given_feedback.path) if given_feedback else None,
         eval_prompts=Path(eval_prompts.path),
         min_score_gap=min_score_gap,
         output=Path(pairs.path),
     )
-    pairs.metadata.update(summary)
     metrics.metadata.update(scalars(summary, "pairs"))

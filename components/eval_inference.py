@@ -11,7 +11,7 @@ from components.scalars import scalars
 @component(base_image=IMAGE, install_kfp_package=False, additional_funcs=[scalars])
 def eval_inference(
     eval_prompts: Input[Dataset],
-    preferences: Input[Dataset],
+    pairs: Input[Dataset],
     policy: Input[Model],
     reward_model: Input[Model],
     training_log: Input[Dataset],
@@ -22,7 +22,6 @@ def eval_inference(
     label_weights: dict[str, float],
     monitors: list[str],
     target_sequence_length: int,
-    batch_size: int,
     max_prompts: int,
     temperature: float,
     seed: int,
@@ -36,23 +35,22 @@ def eval_inference(
 
     Args:
         eval_prompts: Prompt rows of the test split.
-        preferences: Preference rows.
+        pairs: Preference rows.
         policy: The tuned policy.
-        reward_model: The reward model; its metadata go into the report.
+        reward_model: The reward model; its summary.json goes into the report.
         training_log: Training log rows.
         base_model: The policy before tuning.
         policy_digest: Digest of its files; only in the cache key.
         encoder: The sentence encoder.
         encoder_digest: Digest of its files; only in the cache key.
-        label_weights: Weight of each metric that makes preferences.
+        label_weights: Weight of each metric that makes labels.
         monitors: Metrics that are watched and never trained on.
         target_sequence_length: Longest answer in tokens.
-        batch_size: Answers generated at once.
-        max_prompts: How many test prompts are answered at most.
+        max_prompts: Largest number of test prompts that are answered.
         temperature: Sampling temperature; 0 is greedy.
         seed: Seed of sampling and of the intervals.
-        code_version: Digest of the library's sources; only in the cache key.
-        evaluations: Evaluation rows; the metadata hold the whole summary.
+        code_version: Digest of this step's code; only in the cache key.
+        evaluations: Folder of evaluations.jsonl (evaluation rows) and summary.json (all figures of the run).
         metrics: Win rates and means as flat numbers.
         report: The report as one HTML page.
         markdown: The report's short form.
@@ -62,11 +60,15 @@ def eval_inference(
     """
     from pathlib import Path
 
-    from preflow.evaluation import evaluate
+    from preflow.evaluation.config import EvaluationConfig
+    from preflow.evaluation.eval_inference import eval_inference
+    from preflow.runtime import prepare_process
 
-    summary = evaluate(
+    config = EvaluationConfig.of(locals())
+    prepare_process()
+    summary = eval_inference(
         eval_prompts=Path(eval_prompts.path),
-        preferences=Path(preferences.path),
+        pairs=Path(pairs.path),
         base_model=base_model,
         policy=Path(policy.path),
         reward_model=Path(reward_model.path),
@@ -74,16 +76,11 @@ def eval_inference(
         label_weights=label_weights,
         monitors=monitors,
         training_log=Path(training_log.path),
-        target_sequence_length=target_sequence_length,
-        batch_size=batch_size,
-        max_prompts=max_prompts,
-        temperature=temperature,
-        seed=seed,
-        reward_summary=dict(reward_model.metadata),
         evaluations_out=Path(evaluations.path),
         report_out=Path(report.path),
         markdown_out=Path(markdown.path),
+        config=config,
     )
-    evaluations.metadata.update(summary)
+    evaluations.metadata.update(scalars(summary))
     metrics.metadata.update(scalars(summary, "eval"))
     return summary["win_rate_low"], summary["kl"]

@@ -1,4 +1,4 @@
-"""ppo-optimize: the policy learns from the reward model."""
+"""ppo-optimize: the policy learns from the reward."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ def ppo_optimize(
     train_steps: int,
     batch_size: int,
     samples_per_prompt: int,
-    ppo_epochs: int,
-    ppo_minibatches: int,
+    epochs: int,
+    minibatches: int,
     learning_rate: float,
     kl_coeff: float,
     missing_eos_penalty: float,
@@ -30,7 +30,7 @@ def ppo_optimize(
     classifiers_digest: str,
     monitors: list[str],
     eval_steps: int,
-    sampling_temperature: float,
+    temperature: float,
     target_sequence_length: int,
     seed: int,
     checkpoint_root: str,
@@ -38,7 +38,7 @@ def ppo_optimize(
     policy: Output[Model],
     training_log: Output[Dataset],
     metrics: Output[Metrics],
-):
+) -> None:
     """Optimizes the policy with PPO against a reward, held near the policy it started from.
 
     Args:
@@ -49,8 +49,8 @@ def ppo_optimize(
         train_steps: PPO updates.
         batch_size: Episodes per update.
         samples_per_prompt: Episodes of the same prompt; must divide batch_size.
-        ppo_epochs: Passes over the episodes of an update.
-        ppo_minibatches: Minibatches per pass.
+        epochs: Passes over the episodes of an update.
+        minibatches: Minibatches per pass.
         learning_rate: Peak learning rate.
         kl_coeff: Weight of the divergence in the reward.
         missing_eos_penalty: Taken off the score of answers that hit the length limit.
@@ -61,22 +61,25 @@ def ppo_optimize(
         encoder_digest: Digest of its files; only in the cache key.
         classifiers_digest: Digest of the files of classifiers in the reward; only in the cache key.
         monitors: Metrics that watch the validation prompts during training.
-        eval_steps: Updates between two looks at them; 0 for none.
-        sampling_temperature: Sampling temperature of the episodes.
+        eval_steps: Updates between two evaluations on validation prompts; 0 for none.
+        temperature: Sampling temperature of the episodes.
         target_sequence_length: Longest answer in tokens.
         seed: Seed of sampling and order.
-        checkpoint_root: Where a killed step finds what it had done; '' for nowhere.
-        code_version: Digest of the library's sources; only in the cache key.
-        policy: The tuned policy; its metadata hold the whole summary.
+        checkpoint_root: Folder of checkpoints, from which a killed step goes on; '' for none.
+        code_version: Digest of this step's code, in the cache key and in the checkpoint's path.
+        policy: The tuned policy.
         training_log: One row per update.
-        metrics: Where the optimization ended.
+        metrics: The last row of the training log.
     """
     import os
     from pathlib import Path
 
-    from preflow.ppo import optimize_policy, ppo_config
+    from preflow.ppo import PPOConfig, ppo_optimize
+    from preflow.runtime import prepare_process
 
-    summary = optimize_policy(
+    config = PPOConfig.of(locals())
+    prepare_process(keep_freed_memory=True)
+    summary = ppo_optimize(
         prompts=Path(prompts.path),
         model=model,
         reward_model=Path(reward_model.path),
@@ -87,22 +90,7 @@ def ppo_optimize(
         monitors=monitors,
         checkpoints=f"{checkpoint_root}/{code_version}" if checkpoint_root else "",
         logging_dir=os.environ.get("AIP_TENSORBOARD_LOG_DIR", ""),
-        config=ppo_config(
-            ppo_options,
-            train_steps=train_steps,
-            batch_size=batch_size,
-            samples_per_prompt=samples_per_prompt,
-            epochs=ppo_epochs,
-            minibatches=ppo_minibatches,
-            learning_rate=learning_rate,
-            kl_coeff=kl_coeff,
-            missing_eos_penalty=missing_eos_penalty,
-            lora_rank=lora_rank,
-            temperature=sampling_temperature,
-            target_sequence_length=target_sequence_length,
-            eval_steps=eval_steps,
-            seed=seed,
-        ),
+        config=config,
     )
-    policy.metadata.update(summary)
+    policy.metadata.update(scalars(summary))
     metrics.metadata.update(scalars(summary, "ppo"))

@@ -22,11 +22,11 @@ def promote(
         kl: Divergence from the base, in nats per answer.
         min_win_rate: What `win_rate_low` must exceed.
         max_kl: What `kl` may not exceed.
-        code_version: Digest of the library's sources; only in the cache key.
+        code_version: Digest of this step's code; only in the cache key.
 
     Returns:
         Whether the policy is promoted, and the reason in words.
     """
-    from preflow.promotion import decide_promotion
+    from preflow.promotion import PromotionConfig, promote
 
-    return decide_promotion(win_rate_low=win_rate_low, kl=kl, min_win_rate=min_win_rate, max_kl=max_kl)
+    return promote(win_rate_low=win_rate_low, kl=kl, config=PromotionConfig.of(locals()))

@@ -8,7 +8,7 @@ from components.scalars import scalars
 
 @component(base_image=IMAGE, install_kfp_package=False, additional_funcs=[scalars])
 def train_reward_model(
-    preferences: Input[Dataset],
+    pairs: Input[Dataset],
     prompts: Input[Dataset],
     base_model: str,
     reward_base_digest: str,
@@ -24,11 +24,11 @@ def train_reward_model(
     reward_model: Output[Model],
     metrics: Output[Metrics],
     curves: Output[ClassificationMetrics],
-):
+) -> None:
     """Trains the reward model on train pairs and measures it on validation pairs.
 
     Args:
-        preferences: Preference rows.
+        pairs: Preference rows.
         prompts: Prompt rows, for the zero point.
         base_model: What the reward model starts from.
         reward_base_digest: Digest of its files; only in the cache key.
@@ -40,33 +40,30 @@ def train_reward_model(
         prompt_sequence_length: Longest prompt in tokens.
         target_sequence_length: Longest answer in tokens.
         seed: Seed of initialisation and order.
-        code_version: Digest of the library's sources; only in the cache key.
-        reward_model: The model; its metadata hold the whole summary.
+        code_version: Digest of this step's code; only in the cache key.
+        reward_model: The model, with its summary.json.
         metrics: Accuracy and its baselines.
         curves: ROC curve and confusion matrix on validation pairs.
     """
-    import math
     from pathlib import Path
 
-    from preflow.reward import train_reward_model
+    from preflow.reward.config import RewardModelConfig
+    from preflow.reward.train import train_reward_model
+    from preflow.runtime import prepare_process
 
+    config = RewardModelConfig.of(locals())
+    prepare_process()
     summary = train_reward_model(
-        preferences=Path(preferences.path),
+        pairs=Path(pairs.path),
         prompts=Path(prompts.path),
         base_model=base_model,
         encoder=encoder,
         output=Path(reward_model.path),
-        train_steps=train_steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        max_length=prompt_sequence_length + target_sequence_length,
-        seed=seed,
+        config=config,
     )
     roc, confusion = summary.pop("roc"), summary.pop("confusion")
-    reward_model.metadata.update(summary)
+    reward_model.metadata.update(scalars(summary))
     metrics.metadata.update(scalars(summary, "reward_model"))
-    # The first threshold of a ROC curve is often infinite, which JSON and the consoles cannot hold.
-    points = [point for point in zip(roc["fpr"], roc["tpr"], roc["threshold"], strict=True) if math.isfinite(point[2])]
-    if points:
-        curves.log_roc_curve(*(list(column) for column in zip(*points, strict=True)))
+    if roc["fpr"]:
+        curves.log_roc_curve(roc["fpr"], roc["tpr"], roc["threshold"])
     curves.log_confusion_matrix(["first is better", "second is better"], confusion)

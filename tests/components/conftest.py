@@ -12,7 +12,7 @@ from kfp.dsl import Artifact
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Replaces a module of the library: `library("preflow.ppo", PPOConfig=..., optimize_policy=...)`."""
+    """Replaces a module of the library: `library("preflow.ppo", PPOConfig=..., ppo_optimize=...)`."""
 
     def replace(module: str, **members: Any) -> None:
         double = types.ModuleType(module)
