@@ -1,1 +1,1 @@
-"""The pipelines, and how to compile, launch and look at them."""
+"""What runs: the graphs, the one table of their parameters, and their compilation to YAML."""

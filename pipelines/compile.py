@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from preflow.errors import PreflowError
+from preflow.writing import written_beside
 
 PIPELINES = ("rlhf", "rlhf_from_preferences")
 
@@ -22,26 +23,17 @@ def compile_pipeline(name: str, output: Path) -> Path:
     Raises:
         PreflowError: There is no pipeline of that name, or the file cannot be written.
     """
-    return compile_function(_pipeline_function(name), output)
+    if name not in PIPELINES:
+        raise PreflowError(f"no pipeline is called '{name}'; there are: {', '.join(PIPELINES)}")
+    return compile_function(getattr(importlib.import_module(f"pipelines.{name}"), name), output)
 
 
 def compile_function(pipeline: Any, output: Path) -> Path:
-    """Compiles a `@dsl.pipeline` function, beside the target first so that nobody reads half a file."""
+    """Compiles a `@dsl.pipeline` function; a file that is there is replaced as a whole."""
     from kfp.compiler import Compiler
 
-    beside = output.with_name(f".{output.name}.part.yaml")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        Compiler().compile(pipeline, str(beside))
-        beside.replace(output)
-    except OSError as error:
-        raise PreflowError(f"{output}: cannot be written: {error.strerror}; choose another file") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(output) as beside:
+        compiled = beside.with_suffix(".yaml")  # the compiler asks for this ending
+        Compiler().compile(pipeline, str(compiled))
+        compiled.replace(beside)
     return output
-
-
-def _pipeline_function(name: str) -> Any:
-    if name not in PIPELINES:
-        raise PreflowError(f"no pipeline is called '{name}'; there are: {', '.join(PIPELINES)}")
-    return getattr(importlib.import_module(f"pipelines.{name}"), name)

@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import defaults
 from pipelines.compile import PIPELINES, compile_pipeline
-from pipelines.spec import RESOLVED, read_pipeline
+from pipelines.parameters import BY_LAUNCHER, PARAMETERS
 from preflow.errors import PreflowError
+from preflow.ppo.config import PPOConfig
 
 Edges = set[tuple[str, str]]
 
-_TAIL = {
+_LEARNING = {
+    ("validate-inputs", "build-preferences"),
+    ("validate-inputs", "train-reward-model"),
+    ("validate-inputs", "ppo-optimize"),
+    ("validate-inputs", "eval-inference"),
     ("build-preferences", "train-reward-model"),
     ("build-preferences", "eval-inference"),
     ("train-reward-model", "ppo-optimize"),
@@ -24,127 +28,67 @@ _TAIL = {
     ("eval-inference", "record-run"),
     ("promote", "record-run"),
 }
-_FROM_VALIDATION = {
-    ("validate-inputs", step) for step in ("build-preferences", "train-reward-model", "ppo-optimize", "eval-inference")
+_COLLECTING = {
+    ("validate-inputs", "log-generations"),
+    ("validate-inputs", "auto-score"),
+    ("log-generations", "auto-score"),
+    ("auto-score", "build-preferences"),
+    ("feedback-snapshot", "build-preferences"),
+    ("auto-score", "record-run"),
 }
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both pipelines as YAML."""
-    folder = tmp_path_factory.mktemp("pipelines")
-    return {name: compile_pipeline(name, folder / f"{name}.yaml") for name in PIPELINES}
+_DATABASE_STEPS = {"log-generations", "auto-score", "feedback-snapshot", "record-run"}
 
 
 def _spec(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
 
-def _tasks(spec: Any) -> dict[str, Any]:
-    """Every task of the graph by name, nested ones too; nested pipelines are left out."""
-    found: dict[str, Any] = {}
-
-    def walk(tasks: dict[str, Any]) -> None:
-        for name, task in tasks.items():
-            component = spec["components"][task["componentRef"]["name"]]
-            if "dag" in component:
-                walk(component["dag"]["tasks"])
-            else:
-                assert name not in found, f"two tasks are called {name}"
-                found[name] = task
-
-    walk(spec["root"]["dag"]["tasks"])
-    return found
+def _tasks(path: Path) -> dict[str, Any]:
+    tasks: dict[str, Any] = _spec(path)["root"]["dag"]["tasks"]
+    return tasks
 
 
-def _edges(spec: Any) -> Edges:
-    """Who reads whose outputs, through the walls of nested pipelines."""
-    edges: Edges = set()
-
-    def producer(tasks: dict[str, Any], task: str, output: str) -> str:
-        component = spec["components"][tasks[task]["componentRef"]["name"]]
-        if "dag" not in component:
-            return task
-        inner, outputs = component["dag"]["tasks"], component["dag"]["outputs"]
-        if output in outputs.get("artifacts", {}):
-            [selector] = outputs["artifacts"][output]["artifactSelectors"]
-            return producer(inner, selector["producerSubtask"], selector["outputArtifactKey"])
-        selector = outputs["parameters"][output]["valueFromParameter"]
-        return producer(inner, selector["producerSubtask"], selector["outputParameterKey"])
-
-    def walk(tasks: dict[str, Any], given: dict[str, str]) -> None:
-        for name, task in tasks.items():
-            sources: dict[str, str] = {}
-            for key, entry in {
-                **task.get("inputs", {}).get("artifacts", {}),
-                **task["inputs"].get("parameters", {}),
-            }.items():
-                made = entry.get("taskOutputArtifact") or entry.get("taskOutputParameter")
-                passed = entry.get("componentInputArtifact") or entry.get("componentInputParameter")
-                if made:
-                    output = made.get("outputArtifactKey") or made["outputParameterKey"]
-                    sources[key] = producer(tasks, made["producerTask"], output)
-                elif passed in given:
-                    sources[key] = given[passed]
-            component = spec["components"][task["componentRef"]["name"]]
-            if "dag" in component:
-                walk(component["dag"]["tasks"], sources)
-            else:
-                edges.update((source, name) for source in sources.values())
-
-    walk(spec["root"]["dag"]["tasks"], {})
-    return edges
+def _edges(path: Path) -> Edges:
+    return {(before, name) for name, task in _tasks(path).items() for before in task.get("dependentTasks", [])}
 
 
-def test_the_loop_has_the_edges_of_the_diagram(compiled: dict[str, Path]) -> None:
-    assert _edges(_spec(compiled["rlhf"])) == _TAIL | _FROM_VALIDATION | {
-        ("validate-inputs", "log-generations"),
-        ("validate-inputs", "auto-score"),
-        ("log-generations", "auto-score"),
-        ("auto-score", "build-preferences"),
-        ("feedback-snapshot", "build-preferences"),
-        ("auto-score", "record-run"),
-    }
+@pytest.mark.parametrize(("name", "edges"), [("rlhf", _COLLECTING | _LEARNING), ("rlhf_from_preferences", _LEARNING)])
+def test_the_root_graph_has_the_edges_of_the_diagram(compiled: dict[str, Path], name: str, edges: Edges) -> None:
+    assert _edges(compiled[name]) == edges
 
 
-def test_the_classic_stages_neither_generate_nor_score_nor_ask(compiled: dict[str, Path]) -> None:
-    assert _edges(_spec(compiled["rlhf_from_preferences"])) == _TAIL | _FROM_VALIDATION
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_edge_carries_data(compiled: dict[str, Path], name: str) -> None:
+    """Only promote reads numbers of another step; a digest is a parameter of the pipeline."""
+    for task, entry in _tasks(compiled[name]).items():
+        parameters = entry["inputs"].get("parameters", {})
+        outputs = {key for key, value in parameters.items() if "taskOutputParameter" in value}
+        assert outputs == {"promote": {"win_rate_low", "kl"}, "record-run": {"promoted", "reason"}}.get(task, set())
 
 
-def test_steps_stand_in_readable_groups(compiled: dict[str, Path]) -> None:
-    steps = [(step.group, step.title) for step in read_pipeline(compiled["rlhf"]).steps]
-    assert steps == [
-        ("", "Validate inputs"),
-        ("Collect", "Log generations"),
-        ("Collect", "Score answers"),
-        ("Collect", "Snapshot feedback"),
-        ("Learn preferences", "Build preferences"),
-        ("Learn preferences", "Train reward model"),
-        ("Optimize", "Optimize policy (PPO)"),
-        ("Evaluate", "Evaluate on unseen prompts"),
-        ("Evaluate", "Decide promotion"),
-        ("", "Record run"),
-    ]
+@pytest.mark.parametrize("name", PIPELINES)
+def test_titles_are_the_names_of_the_steps_and_fit_a_console(compiled: dict[str, Path], name: str) -> None:
+    titles = {task: entry["taskInfo"]["name"] for task, entry in _tasks(compiled[name]).items()}
+    assert all(title == task for task, title in titles.items())
+    assert max(map(len, titles)) <= 18
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_only_the_record_is_never_cached(compiled: dict[str, Path], name: str) -> None:
-    tasks = _tasks(_spec(compiled[name]))
+    tasks = _tasks(compiled[name])
     assert {task for task, entry in tasks.items() if not entry["cachingOptions"].get("enableCache")} == {"record-run"}
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_every_step_has_the_code_version_in_its_key_and_only_the_record_the_run(
+def test_every_cached_step_has_its_code_in_its_key_and_only_the_record_the_run(
     compiled: dict[str, Path], name: str
 ) -> None:
-    tasks = _tasks(_spec(compiled[name]))
-    for task, entry in tasks.items():
-        assert "code_version" in entry["inputs"]["parameters"], task
-        assert ("run_id" in entry["inputs"]["parameters"]) == (task == "record-run")
-        if "store_id" in entry["inputs"]["parameters"]:
-            assert task in ("log-generations", "auto-score", "feedback-snapshot")
-        if "database" in entry["inputs"]["parameters"]:
-            assert task in ("log-generations", "auto-score", "feedback-snapshot", "record-run")
+    for task, entry in _tasks(compiled[name]).items():
+        inputs = entry["inputs"]["parameters"]
+        assert ("code_version" in inputs) == (task != "record-run"), task
+        assert ("run_id" in inputs) == (task == "record-run")
+        assert ("database" in inputs) == (task in _DATABASE_STEPS)
+        assert ("store_id" in inputs) == (task in _DATABASE_STEPS - {"record-run"})
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -160,15 +104,32 @@ def test_one_document_on_our_image_without_installs_secrets_or_this_machines_pat
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_parameters_have_a_default_and_help(compiled: dict[str, Path], name: str) -> None:
-    parameters = read_pipeline(compiled[name]).parameters
-    assert all(not parameter.required and parameter.help for parameter in parameters.values())
-    assert parameters["num_prompts" if name == "rlhf" else "lora_rank"].default in (
-        defaults.NUM_PROMPTS,
-        defaults.LORA_RANK,
+def test_parameters_are_those_of_the_table(compiled: dict[str, Path], name: str) -> None:
+    declared = _spec(compiled[name])["root"]["inputDefinitions"]["parameters"]
+    assert {key: entry["description"] for key, entry in declared.items()} == {
+        key: PARAMETERS[key].help for key in declared
+    }
+    other = {"monitors"} if name == "rlhf_from_preferences" else set()
+    assert {key for key, entry in declared.items() if entry["defaultValue"] != PARAMETERS[key].default} == other
+
+
+def test_the_loop_has_every_parameter_of_the_table(compiled: dict[str, Path]) -> None:
+    declared = set(_spec(compiled["rlhf"])["root"]["inputDefinitions"]["parameters"])
+    assert declared == set(PARAMETERS) - {"record_run_code"}
+    classic = set(_spec(compiled["rlhf_from_preferences"])["root"]["inputDefinitions"]["parameters"])
+    assert declared - classic - BY_LAUNCHER == {
+        "num_prompts", "num_validation_prompts", "num_samples", "label_weights", "min_score_gap"
+    }  # fmt: skip
+
+
+def test_defaults_of_ppo_are_those_of_its_settings(compiled: dict[str, Path]) -> None:
+    declared = _spec(compiled["rlhf"])["root"]["inputDefinitions"]["parameters"]
+    settings = PPOConfig()
+    assert declared["ppo_minibatches"]["defaultValue"] == settings.minibatches == 4
+    assert declared["reinforcement_learning_learning_rate"]["defaultValue"] == settings.learning_rate == 1e-3
+    assert declared["ppo_samples_per_prompt"]["description"].startswith(
+        "episodes of the same prompt; must divide `reinforcement_learning_batch_size`"
     )
-    assert set(RESOLVED) & set(parameters) >= {"code_version", "digests", "run_id", "parameters"}
-    assert ("store_id" in parameters) == (name == "rlhf")
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -193,10 +154,3 @@ def test_vertex_takes_the_pipeline_offline(compiled: dict[str, Path], name: str)
 def test_an_unknown_pipeline_is_named(tmp_path: Path) -> None:
     with pytest.raises(PreflowError, match="no pipeline is called 'rlfh'; there are: rlhf, rlhf_from_preferences"):
         compile_pipeline("rlfh", tmp_path / "x.yaml")
-
-
-def test_what_is_no_pipeline_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.yaml"
-    path.write_text("a: 1\n")
-    with pytest.raises(PreflowError, match="not a compiled pipeline"):
-        read_pipeline(path)
