@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PACKAGES = ("preflow", "components", "pipelines")
+_PACKAGES = ("preflow", "components", "pipelines", "launch")
 _LARGEST_FILE_BYTES = 300_000
 _PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
@@ -32,7 +32,7 @@ def files() -> list[Path]:
 
 def test_submitting_loads_no_training_library_and_no_web_framework() -> None:
     heavy = ["torch", "transformers", "trl", "sentence_transformers", "fastapi"]
-    program = f"import sys, pipelines.cli, pipelines.launch; print(*(set({heavy}) & set(sys.modules)))"
+    program = f"import sys, launch.cli, launch.local.run; print(*(set({heavy}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

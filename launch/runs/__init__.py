@@ -1,0 +1,1 @@
+"""Finished runs: their folders, summaries and comparison."""
