@@ -1,5 +1,10 @@
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,8 +77,34 @@ def test_the_finding_and_all_prompts_are_there(make_data: MakeData) -> None:
     assert '{"relevance": 2.0}' in page.text
 
 
-def test_the_same_data_give_the_same_page(make_data: MakeData) -> None:
-    assert render_report(make_data()) == render_report(make_data())
+_RENDER = """
+import pickle, sys
+from pathlib import Path
+from preflow.evaluation.report import render_report
+
+data = pickle.loads(Path(sys.argv[1]).read_bytes())
+sys.stdout.buffer.write(render_report(data).encode())
+"""
+
+
+def test_the_same_data_give_the_same_page_in_every_process(
+    make_data: MakeData, make_row: MakeRow, tmp_path: Path
+) -> None:
+    rows = [make_row(number, category=f"category {number}") for number in range(12)]
+    data = make_data(evaluations=rows, parameters={f"setting_{number}": number for number in range(12)})
+    (tmp_path / "data").write_bytes(pickle.dumps(data))
+
+    def page(hash_seed: str) -> bytes:
+        """The page made by another process, in which sets of texts have another order."""
+        return subprocess.run(
+            [sys.executable, "-c", _RENDER, str(tmp_path / "data")],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=True,
+        ).stdout
+
+    assert page("1") == page("2") == render_report(data).encode()
 
 
 _HOSTILE = "\"><script>alert('x')</script><img src=x onerror=alert(1)>' onload='y\x00z</style></textarea>{{ 7 * 7 }}"

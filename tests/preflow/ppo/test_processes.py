@@ -91,7 +91,9 @@ def test_two_processes_equal_one(run: Callable[..., Path], config: PPOConfig, ki
             weights[name], others[name], atol=1e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
         )
     logs = [[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in (one, two)]
+    assert [row["update"] for row in logs[0]] == [1, 2, 3]
     for row, other in zip(*logs, strict=True):
+        assert row.keys() == other.keys()
         for key in row:
             if not key.startswith("seconds"):
                 assert other[key] == pytest.approx(row[key], rel=1e-2, abs=1e-3), key

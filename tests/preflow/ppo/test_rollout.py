@@ -1,6 +1,7 @@
 """What a rollout holds, by hand from its parts."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -107,7 +108,11 @@ def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy,
     parts = microbatches(episodes, rows, tokens)
     for part in parts:
         assert len(part) == 1 or pack_tokens(episodes.select(part)).tokens.numel() <= tokens
-    assert len(parts) == {1: 5, 4096: 1}.get(tokens, len(parts))
+    for part, following in pairwise(parts):
+        fuller = episodes.select(torch.cat([part, following[:1]]))
+        assert pack_tokens(fuller).tokens.numel() > tokens, "a part ends only where the next row does not fit"
+    fewest, most = {1: (5, 5), 100: (2, 4), 200: (2, 4), 4096: (1, 1)}[tokens]
+    assert fewest <= len(parts) <= most
     found = torch.cat(parts)
     assert sorted(found.tolist()) == sorted(rows.tolist())
     lengths = (episodes.prompt_mask.sum(1) + episodes.response_mask.sum(1))[found]
