@@ -9,6 +9,7 @@ from components.scalars import scalars
 @component(base_image=IMAGE, install_kfp_package=False, additional_funcs=[scalars])
 def feedback_snapshot(
     feedback_watermark: str,
+    instruction: str,
     database: str,
     store_id: str,
     code_version: str,
@@ -18,6 +19,7 @@ def feedback_snapshot(
 
     Args:
         feedback_watermark: Transaction below which feedback is read.
+        instruction: System turn for prompts without one.
         database: Reference of the database; '' for DATABASE_URL.
         store_id: Identity of that database; only in the cache key.
         code_version: Digest of this step's code; only in the cache key.
@@ -29,6 +31,9 @@ def feedback_snapshot(
     from preflow.store import database_url
 
     summary = feedback_snapshot(
-        database_url=database_url(database), feedback_watermark=feedback_watermark, output=Path(feedback.path)
+        database_url=database_url(database),
+        feedback_watermark=feedback_watermark,
+        instruction=instruction,
+        output=Path(feedback.path),
     )
     feedback.metadata.update(scalars(summary))

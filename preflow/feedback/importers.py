@@ -69,7 +69,7 @@ def read_preferences(uri: str, instruction: str = "") -> ImportedFeedback:
     (rows, identical), refused = read_feedback_file(uri)
     if refused:
         raise PreflowError(next(iter(refused.values())))
-    return ImportedFeedback([(where, _instructed(row, instruction)) for where, row in rows], identical)
+    return ImportedFeedback([(where, instructed(row, instruction)) for where, row in rows], identical)
 
 
 def read_feedback_file(
@@ -248,6 +248,9 @@ def _feedback(judgement: _Judgement, labeler: str, source: FeedbackSource, occur
     )
 
 
-def _instructed(row: Feedback, instruction: str) -> Feedback:
+def instructed(row: Feedback, instruction: str) -> Feedback:
+    """A row whose prompt begins with `instruction` as its system turn, unless it has one or `instruction` is empty."""
+    if not instruction:
+        return row
     prompt = with_instruction(row.prompt, instruction)
     return row.model_copy(update={"prompt": prompt, "prompt_id": prompt_id(prompt)})

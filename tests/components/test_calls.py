@@ -48,6 +48,7 @@ CALLS: dict[str, dict[str, str]] = {
     "feedback_snapshot": {
         "database_url": _DATABASE,
         "feedback_watermark": "value of feedback_watermark",
+        "instruction": "value of instruction",
         "output": "path of feedback",
     },
     "build_preferences": {

@@ -128,6 +128,7 @@ WIRES = {
         },
         "feedback-snapshot": {
             "feedback_watermark": "feedback_watermark",
+            "instruction": "instruction",
             "database": "database",
             "store_id": "store_id",
             "code_version": "feedback_snapshot_code",

@@ -64,7 +64,7 @@ def auto_score(*, generations: Path, output: Path, label_weights: dict[str, floa
     return {"rows": write_rows(output, scored), "mean": {"relevance": 0.5}}
 
 
-def feedback_snapshot(*, database_url: str, feedback_watermark: str, output: Path) -> dict[str, Any]:
+def feedback_snapshot(*, database_url: str, feedback_watermark: str, output: Path, instruction: str) -> dict[str, Any]:
     """Writes the real store's feedback."""
     from preflow.rows import write_rows
     from preflow.store import connect, read_feedback

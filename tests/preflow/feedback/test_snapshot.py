@@ -7,6 +7,7 @@ import pytest
 from preflow import store
 from preflow.errors import PreflowError
 from preflow.feedback.snapshot import feedback_snapshot
+from preflow.identity import prompt_id, with_instruction
 from preflow.rows import Feedback, JudgedResponse, read_rows
 
 
@@ -37,3 +38,17 @@ def test_a_watermark_that_was_never_taken_is_refused(database_url: str, tmp_path
     with pytest.raises(PreflowError, match="watermark"):
         feedback_snapshot(database_url=database_url, feedback_watermark="", output=tmp_path / "f")
     assert not (tmp_path / "f").exists()
+
+
+def test_prompts_get_the_instruction_that_the_datasets_get(database_url: str, tmp_path: Path) -> None:
+    own = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Dew?"}]
+    with store.connect(database_url) as connection:
+        store.append_feedback(connection, [thumbs("f1"), thumbs("f2").model_copy(update={"prompt": own})])
+        watermark = store.feedback_watermark(connection)
+    feedback_snapshot(
+        database_url=database_url, feedback_watermark=watermark, output=tmp_path / "f", instruction="Be brief."
+    )
+    plain, chat = read_rows(tmp_path / "f", Feedback)
+    assert plain.prompt == with_instruction("Dew?", "Be brief.")
+    assert plain.prompt_id == prompt_id(with_instruction("Dew?", "Be brief."))
+    assert (chat.prompt, chat.prompt_id) == (own, prompt_id(own))
