@@ -14,7 +14,8 @@ def import_feedback(
 ) -> dict[str, int]:
     """Writes the feedback of a file into the store, in one transaction.
 
-    Ids follow from content, so importing a file again, in any order of its lines, changes nothing.
+    Ids follow from content, so importing a file again, in any order of its lines, changes nothing. The same judgement
+    in another file is the same feedback, too; `labeler` keeps the judgements of two people apart.
 
     Args:
         file: Local path, gs:// URI or packaged name of JSON Lines in any accepted form.

@@ -1,6 +1,7 @@
 """The rules that a feedback row keeps, whoever writes it."""
 
 import math
+from datetime import UTC
 from typing import Any
 
 from preflow.feedback.fields import check_prompt, nonblank, wrong
@@ -39,7 +40,7 @@ def check_feedback(row: Feedback, where: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits, expected = {
         "thumbs": (number and value in (-1, 1), "-1 or 1"),
-        "rating": (number and math.isfinite(value), "a finite number"),  # type: ignore[arg-type]
+        "rating": (number and _is_finite(value), "a finite number"),
         "correction": (isinstance(value, str) and bool(value.strip()), "the corrected text"),
         "pairwise": (value is None or (isinstance(value, int) and value in (0, 1)), "0, 1, or null for a tie"),
         "ranking": (_is_order(value, count), f"the indices 0 to {count - 1}, each once, best first"),
@@ -49,9 +50,16 @@ def check_feedback(row: Feedback, where: str) -> None:
     if row.shown_order is not None and not _is_order(row.shown_order, count):
         raise wrong(where, "shown_order", f"must hold the indices 0 to {count - 1}, each once, got {row.shown_order}")
     try:
-        _ = row.judged_at
-    except ValueError:
+        row.judged_at.astimezone(UTC)
+    except (ValueError, OverflowError):  # the second where it is before year 1 or after 9999 in UTC
         raise wrong(where, "created_at", f"must be an ISO 8601 time, got {row.created_at!r}") from None
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number larger than any float
+        return False
 
 
 def check_identity(row: Feedback | Preference, where: str) -> None:

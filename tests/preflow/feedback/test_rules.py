@@ -53,6 +53,7 @@ def test_sound_feedback_passes(kind: str, responses: Any, value: Any) -> None:
         ({"responses": TWO}, "'responses': a thumbs judges one response, got 2"),
         ({"kind": "rating", "value": "good"}, "a finite number"),
         ({"kind": "rating", "value": float("nan")}, "a finite number"),
+        ({"kind": "rating", "value": 10**400}, "a finite number"),
         ({"kind": "correction", "value": "  "}, "the corrected text"),
         ({"kind": "pairwise", "value": 0}, "two responses, got 1"),
         ({"kind": "pairwise", "responses": TWO, "value": 2}, "0, 1, or null"),
@@ -66,6 +67,8 @@ def test_sound_feedback_passes(kind: str, responses: Any, value: Any) -> None:
         ({"prompt_id": "p1"}, "'prompt_id': is not the id of this prompt"),
         ({"responses": [{"text": " "}]}, "'responses.0.text': is empty"),
         ({"created_at": "yesterday"}, "'created_at': must be an ISO 8601 time"),
+        ({"created_at": "9999-12-31T23:59:59-14:00"}, "'created_at': must be an ISO 8601 time"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "'created_at': must be an ISO 8601 time"),
     ],
 )
 def test_a_broken_rule_is_named_by_place_and_field(changes: dict[str, Any], says: str) -> None:
