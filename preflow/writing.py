@@ -21,6 +21,7 @@ def written_beside(target: Path) -> Iterator[Path]:
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(beside)  # of a process that was killed and had the same number, as in a container that starts again
         yield beside
         if beside.is_dir() and target.is_dir():
             _clear(target, {path.name for path in beside.iterdir()})
@@ -30,10 +31,14 @@ def written_beside(target: Path) -> Iterator[Path]:
             raise
         raise PreflowError(f"{target}: {reason(error)}") from error
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """What is written beside and then moved is there whole, or not at all."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
             (beside / "weights").write_text(text)
     assert (target / "weights").read_text() == "new"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_not_taken_over(tmp_path: Path) -> None:
+    stale = tmp_path / f".model.{os.getpid()}.part"
+    stale.mkdir()
+    (stale / "old").write_text("half")
+    with written_beside(tmp_path / "model") as beside:
+        beside.mkdir()
+        (beside / "weights").write_text("new")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["weights"]
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
