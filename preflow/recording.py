@@ -7,6 +7,7 @@ from typing import Any
 
 from preflow import store
 from preflow.rows import Evaluation, ScoredGeneration, read_rows
+from preflow.uris import read_bytes
 
 
 def record_run(
@@ -39,7 +40,7 @@ def record_run(
         scored_generations: File of scored generation rows, if the run logged any.
 
     Raises:
-        PreflowError: A file is not as it should be, or the database cannot be reached.
+        PreflowError: A file is missing or invalid, or the database cannot be reached.
     """
     used = read_rows(scored_generations, ScoredGeneration) if scored_generations else []
     with store.connect(database_url) as connection:
@@ -48,7 +49,7 @@ def record_run(
             run_id=run_id,
             pipeline=pipeline,
             parameters=parameters,
-            metrics=json.loads((evaluations / "summary.json").read_text(encoding="utf-8")),
+            metrics=json.loads(read_bytes(str(evaluations / "summary.json"))),
             promoted=promoted,
             reason=reason,
             report_uri=report_uri,

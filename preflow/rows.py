@@ -5,6 +5,7 @@ field is an error that names file, line and field.
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -154,6 +155,7 @@ class Evaluation(Row):
 
 RowT = TypeVar("RowT", bound=Row)
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _ALTERNATIVES = re.compile(r"(str|int|float|list)(\[.*\])?")
 
@@ -238,6 +240,23 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> int:
         file.flush()
         os.fsync(file.fileno())
     return count
+
+
+def clean(value: Any) -> Any:
+    """Returns a value in the form that JSON and the database can hold.
+
+    NUL and lone surrogates become U+FFFD, also in nested lists and mappings. Numbers that are not finite become null,
+    because JSON cannot express them. Everything else is unchanged.
+    """
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    return value
 
 
 def _field(location: Sequence[int | str]) -> str:

@@ -19,9 +19,9 @@ from preflow.generation.prepacked_linear import pack_linear_layers
 from preflow.models import load_causal_lm, load_encoder, load_tokenizer, model_digest
 from preflow.reward.accuracy import judge_pairs
 from preflow.reward.model import RewardModel, read_summary
-from preflow.rows import Preference, Prompt, read_records, read_rows, write_rows
+from preflow.rows import Preference, Prompt, clean, read_records, read_rows, write_rows
 from preflow.scoring.registry import METRICS, check_roles, remembering
-from preflow.writing import write_text, written_beside
+from preflow.writing import refuse_other_files, write_text, written_beside
 
 _KL_PROMPTS = 64  # enough, as whole distributions have little variance; and they are costly
 _ACCURACIES = ("accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity")
@@ -70,6 +70,8 @@ def eval_inference(
         PreflowError: The input is invalid, or a metric is unknown or has two roles.
     """
     check_roles(label_weights, monitors)
+    if evaluations_out.is_dir():  # what cannot be replaced at the end is refused before the work
+        refuse_other_files(evaluations_out, {"evaluations.jsonl", "summary.json"})
     prompts = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: config.max_prompts or None]
     replies, kl = _answer(base_model, str(policy), prompts, config)
     panel = Panel(label_weights, monitors, RewardModel.load(reward_model), remembering(load_encoder(encoder)))
@@ -95,11 +97,11 @@ def eval_inference(
         definitions={name: metric.description for name, metric in METRICS.items()},
     )
     on_test = _test_accuracy(panel.reward_model, read_rows(pairs, Preference), encoder, config.seed)
-    summary = {**_summary(data), "reward_model_test": on_test}
+    summary: dict[str, Any] = clean({**_summary(data), "reward_model_test": on_test})
     with written_beside(evaluations_out) as folder:
         folder.mkdir()
         write_rows(folder / "evaluations.jsonl", rows)
-        (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False))
     write_text(report_out, render_report(data))
     write_text(markdown_out, render_markdown(data))
     return summary

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from preflow.chat import encode_prompt, last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import autocast, device, load_backbone, load_tokenizer
-from preflow.rows import PromptText
+from preflow.rows import PromptText, clean
 from preflow.writing import written_beside
 
 Kind = Literal["encoder", "causal"]
@@ -88,7 +88,7 @@ class RewardModel(nn.Module):
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, beside / _HEAD)
             (beside / _SETTINGS).write_text(json.dumps(settings, indent=2))
             if summary is not None:
-                (beside / _SUMMARY).write_text(json.dumps(summary, indent=2))
+                (beside / _SUMMARY).write_text(json.dumps(clean(dict(summary)), indent=2, allow_nan=False))
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "RewardModel":

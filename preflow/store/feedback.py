@@ -11,8 +11,8 @@ from datetime import UTC
 from typing import Any
 
 from preflow.errors import PreflowError
-from preflow.rows import Feedback
-from preflow.store.sql import Connection, Cursor, chunks, clean, insert_rows, jsonb
+from preflow.rows import Feedback, clean
+from preflow.store.sql import Connection, Cursor, chunks, insert_rows, jsonb
 
 _COLUMNS = (
     "feedback_id, kind, prompt_id, prompt, responses, value, labeler, source, "

@@ -5,8 +5,6 @@ because Postgres text and jsonb cannot hold NUL characters or lone surrogates, a
 """
 
 import json
-import math
-import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -16,6 +14,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from preflow.errors import PreflowError
+from preflow.rows import clean
 
 Connection: TypeAlias = psycopg2.extensions.connection
 Cursor: TypeAlias = psycopg2.extensions.cursor
@@ -28,25 +27,7 @@ CHUNK = 5_000
 """Number of ids in one statement: far below the limits of the server, and enough to make round trips cheap."""
 
 _PAGE = 500
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 ItemT = TypeVar("ItemT")
-
-
-def clean(value: Any) -> Any:
-    """Returns a value in the form that the database can hold.
-
-    NUL and lone surrogates become U+FFFD, also in nested lists and mappings. Numbers that are not finite become null,
-    because JSON cannot express them. Everything else is unchanged.
-    """
-    if isinstance(value, str):
-        return _UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {clean(key): clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(item) for item in value]
-    return value
 
 
 def jsonb(value: Any) -> Any:
@@ -68,7 +49,7 @@ def insert_rows(
     Returns:
         The returned rows of all pages.
     """
-    cleaned = [[_UNSTORABLE.sub("\ufffd", cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    cleaned = [[clean(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     if not cleaned:
         return []
     return list(psycopg2.extras.execute_values(cursor, statement, cleaned, template, page_size=_PAGE, fetch=True))

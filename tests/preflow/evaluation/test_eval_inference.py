@@ -161,6 +161,15 @@ def test_without_labels_the_reward_model_leads(
     assert summary["reward_model_test"] is None
 
 
+def test_a_folder_with_other_files_is_refused_before_any_model_is_loaded(
+    judge: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations" / "letter.txt").write_text("Dear")
+    with pytest.raises(PreflowError, match=r"evaluations: holds other files already \(letter.txt\)"):
+        judge(tmp_path / "no_policy")
+
+
 def test_a_metric_with_two_roles_is_refused_before_any_model_is_loaded(judge: Callable[..., dict[str, Any]]) -> None:
     with pytest.raises(PreflowError, match="`monitors`: 'relevance' is in `label_weights` too"):
         judge(Path("/nowhere"), monitors=["relevance"], base_model="/nowhere")
