@@ -8,6 +8,8 @@ import importlib.util
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,16 @@ def device() -> torch.device:
 def autocast() -> torch.autocast:
     """Matrix products in `preferred_dtype()`, whatever dtype the weights are kept in."""
     return torch.autocast(device().type, preferred_dtype(), enabled=preferred_dtype() != torch.float32)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds torch's random state, which initialises new weights, for the block; then restores the caller's."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        torch.cuda.manual_seed(seed)  # torch.manual_seed would seed devices that are not restored
+        yield
 
 
 def resolve_model(reference: str) -> tuple[str, str | None]:

@@ -4,7 +4,7 @@ A checkpoint is a folder of safetensors and JSON. `latest.json` names the newest
 checkpoint is either whole or absent, on a disk and in Cloud Storage alike.
 
 A folder of checkpoints has one writer. A local one is locked while a run uses it. One in Cloud Storage is not locked:
-it has one writer by design, as pipelines there run a step once at a time.
+two runs with the same inputs must not share it at the same time.
 """
 
 import fcntl
@@ -149,8 +149,8 @@ def one_writer(uri: str) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
-            path.unlink(missing_ok=True)  # before it is released, or it could be another's by then
-            lock.close()
+            with lock:  # deleted before it is released, or it could be another's by then
+                path.unlink(missing_ok=True)
 
 
 def _try_lock(path: Path) -> IO[str] | None:

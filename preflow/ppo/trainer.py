@@ -3,8 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from preflow.errors import PreflowError
 from preflow.identity import digest_json
-from preflow.models import load_encoder, load_tokenizer, model_digest
+from preflow.models import load_encoder, load_tokenizer, model_digest, seeded
 from preflow.ppo.algorithm import adapted
 from preflow.ppo.checkpoint import (
     TrainingState,
@@ -75,7 +74,7 @@ def ppo_optimize(
         monitors: Metrics of the validation prompts' answers that are not part of the reward.
         checkpoints: Folder or gs:// URI for checkpoints, each run's in a folder named after all its inputs; '' keeps
             none. A run that finds its checkpoint resumes from it, with a bit-identical result, and deletes it when it
-            is done. If another process has the run's folder, it waits for it.
+            is done. It waits for another process that uses the same local folder.
         logging_dir: Folder or gs:// URI for TensorBoard logs; '' writes none.
 
     Returns:
@@ -99,7 +98,7 @@ def ppo_optimize(
         texts = [(row.prompt_id, row.reference) for row in everything]
         origin = [models, texts, dict(reward_weights), list(monitors), config.model_dump()]
         folder = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
-    with one_writer(folder), _seeded(config.seed):
+    with one_writer(folder), seeded(config.seed):
         embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
         sources = load_rewards(reward_weights, reward_model=reward_model, embed=embed, config=config)
         held_out = [row for row in everything if row.split == "validation"]
@@ -151,16 +150,6 @@ def ppo_optimize(
             if folder:
                 delete_folder(folder)
         return {**_summary(state, config), **judged}
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seeds torch's random state, which initialises adapters, for the block; then restores the caller's."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        torch.default_generator.manual_seed(seed)
-        torch.cuda.manual_seed(seed)  # torch.manual_seed would seed devices that are not restored
-        yield
 
 
 def _check_output(output: Path, tokenizer: Any, config: PPOConfig) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from preflow.errors import PreflowError
+from preflow.models import seeded
 from preflow.progress import track
 from preflow.reward.accuracy import judge_pairs
 from preflow.reward.config import RewardModelConfig
@@ -34,7 +35,7 @@ def train_reward_model(
         prompts: File of prompt rows; the references of validation prompts set the zero point.
         base_model: Reference of an encoder or a causal language model.
         encoder: Reference of the sentence encoder of the similarity baseline.
-        output: Folder of the reward model to write; its summary.json holds the returned numbers.
+        output: Folder of the reward model to write; its summary.json holds what is returned but for curve and matrix.
         config: Settings.
 
     Returns:
@@ -50,8 +51,7 @@ def train_reward_model(
     for name, part in (("train", train), ("validation", validation)):
         if not part:
             raise PreflowError(f"{pairs}: no pair of a {name} prompt; log more prompts or lower `min_score_gap`")
-    with torch.random.fork_rng():  # the seed decides the new head, and the caller's random numbers stay as they were
-        torch.manual_seed(config.seed)
+    with seeded(config.seed):
         model = RewardModel(base_model, max_length=config.max_length)
     _fit(model, train, config)
     _calibrate(model, read_rows(prompts, Prompt, allow_empty=True), validation)
