@@ -2,7 +2,7 @@
 
 
 class PreflowError(Exception):
-    """Something the user can mend: one line that says what is wrong, where, and what to do.
+    """Something the user can fix: one line that says what is wrong, where, and what to do.
 
     Settings stand in backticks under the library's name, as in "`batch_size` must be 1 or more": a launcher or command
     line puts the option that the user typed in their place.

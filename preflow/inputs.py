@@ -54,8 +54,8 @@ def validate_inputs(
     Args:
         prompt_dataset: Prompts: local path, gs:// URI or packaged name. Its train and validation splits are written.
         preference_dataset: Preferences in any form that `feedback.importers` reads, or '' for none.
-        eval_dataset: Prompts to judge with, or '' for the test split of `prompt_dataset`. A prompt in both datasets is
-            only judged with.
+        eval_dataset: Evaluation prompts, or '' for the test split of `prompt_dataset`. A prompt in both datasets is
+            used for evaluation only.
         instruction: System turn for prompts and preferences without one.
         large_model_reference: The policy.
         reward_model_reference: The model that the reward model starts from.

@@ -21,7 +21,7 @@ def check(arguments: Mapping[str, Any]) -> None:
 
 
 def promote(*, win_rate_low: float, kl: float, config: PromotionConfig) -> tuple[bool, str]:
-    """Promotes a policy that surely wins often enough and stayed close enough to its base.
+    """Promotes a policy whose win rate is surely above a threshold and which stayed close to its base.
 
     Args:
         win_rate_low: Lower end of the win rate's interval, 0 to 1.

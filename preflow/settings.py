@@ -24,6 +24,8 @@ class Settings(BaseModel):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             given = "" if first["type"] == "missing" else f"{first['input']!r} given; "
+            if first["type"] == "extra_forbidden":
+                raise PreflowError(f"`{name}` is not known; choose from {', '.join(type(self).model_fields)}") from None
             raise PreflowError(f"`{name}`: {given}{first['msg'].replace('Input should', 'it must')}") from None
 
     @classmethod
@@ -40,7 +42,7 @@ class Settings(BaseModel):
 
 
 class ModelSettings(Settings):
-    """What the settings of every verb that runs a language model share."""
+    """Settings shared by all verbs that run a language model."""
 
     target_sequence_length: int = Field(64, ge=1, description="longest answer in tokens")
     seed: int = Field(0, ge=0, description="seed of everything random")

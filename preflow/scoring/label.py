@@ -7,7 +7,7 @@ from preflow.scoring.registry import METRICS
 
 
 def label_score(scores: Mapping[str, float | None], weights: Mapping[str, float]) -> float:
-    """The weighted mean of the scores named in `weights`, which may not be null."""
+    """The weighted mean of the scores named in `weights`, none of which may be null."""
     values = {name: scores[name] for name in weights}
     return sum(weights[name] * value for name, value in values.items() if value is not None) / sum(weights.values())
 

@@ -24,7 +24,7 @@ class Sample(Settings):
         ({"steps": True}, "`steps`: True given; it must be a valid integer"),
         ({"rate": "fast"}, "`rate`: 'fast' given; it must be a valid number"),
         ({"rate": float("nan")}, "`rate`: nan given; it must be a finite number"),
-        ({"stepz": 2}, "`stepz`: 2 given; Extra inputs are not permitted"),
+        ({"stepz": 2}, "`stepz` is not known; choose from steps, rate"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(given: dict[str, Any], message: str) -> None:
