@@ -1,6 +1,7 @@
 """Settings of the verbs: typed, ranged, described once, and checked when they are made."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -46,6 +47,11 @@ class ModelSettings(Settings):
 
     target_sequence_length: int = Field(64, ge=1, description="longest answer in tokens")
     seed: int = Field(0, ge=0, description="seed of everything random")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def require(holds: bool, name: str, value: Any, must: str) -> None:

@@ -1,14 +1,13 @@
 """Settings of a PPO run and of its reward, and their checks. Imports no torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from preflow.errors import PreflowError
 from preflow.scoring.registry import check_names
-from preflow.settings import ModelSettings, require
+from preflow.settings import ModelSettings, is_number, require
 
 REWARD_MODEL_ALONE = {"reward_model": 1.0}
 _FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
@@ -224,7 +223,7 @@ def check_reward_weights(weights: Mapping[str, float], config: PPOConfig) -> Non
             name == "reward_model" or (kind == "classifier" and rest) or (kind == "function" and rest.count(":") == 1)
         ):
             raise PreflowError(f"`reward_weights`: '{name}' is not known; the forms are {_FORMS}")
-        if not isinstance(weight, int | float) or not isfinite(weight):
+        if not is_number(weight):
             raise PreflowError(f"`reward_weights`: the weight of '{name}' is {weight!r}; give a number")
         if config.missing_eos == "replace" and kind in ("classifier", "function"):
             raise PreflowError(

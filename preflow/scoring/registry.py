@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from preflow.errors import PreflowError
 from preflow.scoring import coherence, ended_properly, length_fit, reference_similarity, relevance, repetition
 from preflow.scoring.metric import Embed, Metric, Score, ScoredText
+from preflow.settings import is_number
 
 METRICS: Mapping[str, Metric] = {
     module.METRIC.name: module.METRIC
@@ -39,11 +40,9 @@ def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> 
     both = sorted(set(label_weights) & set(monitors))
     if both:
         raise PreflowError(f"`monitors`: '{both[0]}' is in `label_weights` too; a monitor must not be trained on")
-    wrong = [name for name, weight in label_weights.items() if not weight > 0]
-    if wrong:
-        raise PreflowError(
-            f"`label_weights`: the weight of '{wrong[0]}' is {label_weights[wrong[0]]}; it must be a positive number"
-        )
+    for name, weight in label_weights.items():
+        if not is_number(weight) or weight <= 0:
+            raise PreflowError(f"`label_weights`: the weight of '{name}' is {weight!r}; it must be a positive number")
 
 
 def check_names(metrics: Iterable[str]) -> None:
@@ -53,7 +52,7 @@ def check_names(metrics: Iterable[str]) -> None:
         PreflowError: A metric is unknown; the message lists the known ones.
     """
     for name in metrics:
-        if name not in METRICS:
+        if not isinstance(name, str) or name not in METRICS:
             raise PreflowError(f"metric '{name}' is not known; choose from {', '.join(METRICS)}")
 
 

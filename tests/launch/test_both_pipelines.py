@@ -112,6 +112,7 @@ def test_the_classic_stages_need_the_database_only_for_the_record(
         ({"ppo_options": {"kl_coeff": 4}}, "^--ppo-options: 'kl_coeff' is a parameter of its own"),
         ({"ppo_eval_steps": 0, "ppo_options": {"keep_best": True}}, "^`keep_best`: .* --ppo-eval-steps above 0"),
         ({"reward_weights": {}}, "^--reward-weights: no part is named"),
+        ({"reward_weights": {"reward_model": True}}, "^--reward-weights: the weight of 'reward_model' is True"),
         ({"reward_weights": {"reward_modle": 1.0}}, "^--reward-weights: 'reward_modle' is not known"),
         ({"monitors": ["coherence"], "reward_weights": {"scorer:coherence": 1.0}}, "'coherence' is part of the reward"),
     ],

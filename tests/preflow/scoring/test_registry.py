@@ -36,11 +36,13 @@ def test_separate_roles_are_accepted() -> None:
         ({"relevance": 0.0}, [], "the weight of 'relevance' is 0.0"),
         ({"relevance": 1.0, "coherence": -1.0}, [], "the weight of 'coherence' is -1.0"),
         ({"relevance": float("nan")}, [], "the weight of 'relevance' is nan"),
+        ({"relevance": float("inf")}, [], "the weight of 'relevance' is inf"),
+        ({"relevance": True}, [], "the weight of 'relevance' is True"),
+        ({"relevance": "a"}, [], "the weight of 'relevance' is 'a'"),
+        ({"relevance": 1.0}, [["a"]], r"metric '\['a'\]' is not known"),
     ],
 )
-def test_dishonest_or_senseless_roles_are_refused(
-    weights: dict[str, float], monitors: list[str], expected: str
-) -> None:
+def test_dishonest_or_senseless_roles_are_refused(weights: dict[str, Any], monitors: list[Any], expected: str) -> None:
     with pytest.raises(PreflowError, match=expected):
         check({"label_weights": weights, "monitors": monitors})
 
