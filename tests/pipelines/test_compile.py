@@ -1,5 +1,7 @@
 """The compiled pipelines: their graph, their parameters, and that every place can load them."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from pipelines.compile import PIPELINES, compile_pipeline
 from pipelines.parameters import BY_LAUNCHER, PARAMETERS
 from preflow.errors import PreflowError
 from preflow.ppo.config import PPOConfig
+from preflow.verbs import VERBS
 
 Edges = set[tuple[str, str]]
 
@@ -71,6 +74,19 @@ def test_titles_are_the_names_of_the_steps_and_fit_a_console(compiled: dict[str,
     titles = {task: entry["taskInfo"]["name"] for task, entry in _tasks(compiled[name]).items()}
     assert all(title == task for task, title in titles.items())
     assert max(map(len, titles)) <= 18
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_step_is_a_verb_of_the_library(compiled: dict[str, Path], name: str) -> None:
+    assert {task.replace("-", "_") for task in _tasks(compiled[name])} <= set(VERBS)
+
+
+def test_compiling_loads_no_training_library() -> None:
+    heavy = ["torch", "transformers", "trl", "sentence_transformers", "sklearn", "scipy", "fastapi"]
+    program = f"import sys, pipelines.rlhf, pipelines.compile; print(*(set({heavy}) & set(sys.modules)))"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("name", PIPELINES)
