@@ -35,7 +35,7 @@ def pipeline(
         uncached: Components that run each time.
 
     Raises:
-        KeyError: A required input of a step has the name of nothing.
+        KeyError: A required input of a step has the name of nothing, or no step reads a constant or a default.
     """
     fixed = {**(constants or {}), "pipeline": name, "job_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER}
     read = {_source(step, name) for step in steps for name in step.component_spec.inputs}
@@ -44,6 +44,9 @@ def pipeline(
         for parameter in PARAMETERS.values()
         if (parameter.name in read or parameter.name == "model_display_name") and parameter.name not in fixed
     ]
+
+    if unknown := set(defaults or {}) - {parameter.name for parameter in parameters} | set(constants or {}) - read:
+        raise KeyError(f"{name}: no step reads {', '.join(sorted(unknown))}")
 
     def graph(*channels: Any) -> None:
         scope = {**fixed, **{parameter.name: channel for parameter, channel in zip(parameters, channels, strict=True)}}
