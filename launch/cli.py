@@ -32,14 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         preflow.main(None if arguments is None else list(arguments), prog_name="preflow", standalone_mode=False)
     except PreflowError as error:
-        print(f"preflow: error: {error}", file=sys.stderr)
+        print(f"preflow: error: {in_options(str(error), {'database': 'database'})}", file=sys.stderr)
         return 1
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
+    except click.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # of a step; click takes it for Ctrl-D
+            raise error.__cause__ from None
         print("preflow: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     return 0
@@ -189,27 +191,38 @@ def sql(query: str) -> None:
 
 
 @preflow.command(cls=_OfPipeline)
-@click.option("--output", type=Path, default=Path("."), metavar="FOLDER", help="where to  [default: here]")
+@click.option("--output", type=Path, default=Path("."), metavar="FOLDER", help="folder to write to  [default: here]")
 @click.option("--resolve", "resolved", is_flag=True, help="write resolved values as the parameters' defaults")
 @click.option(
-    "--target", type=click.Choice(["local", "kfp", "vertex"]), default="local", help="where the YAML will run"
+    "--target",
+    type=click.Choice(["local", "kfp", "vertex"]),
+    default="local",
+    help="where it will run  [default: local]",
 )
 @_parameters_file
 @click.pass_context
 def compile(
     ctx: click.Context, /, name: str, output: Path, resolved: bool, target: str, file: Path | None, **options: Any
 ) -> None:
-    """Write one pipeline, or all, as YAML."""
+    """Write one pipeline, or all of them, as YAML: rlhf, rlhf_from_preferences.
+
+    With --resolve, the pipeline's parameters are options: `preflow compile rlhf --help`.
+    """
+    from launch.resolved_yaml import write_resolved
     from pipelines.compile import PIPELINES, compile_pipeline
 
-    if resolved and not name:
+    given = _given(file, options)
+    if not resolved:
+        if given or target != "local":
+            raise PreflowError("parameters and --target are for a resolved pipeline; add --resolve")
+        for pipeline in [name] if name else PIPELINES:
+            print(compile_pipeline(pipeline, output / f"{pipeline}.yaml"))
+    elif name:
+        path = output / f"{name}.yaml"
+        write_resolved(ctx.meta["preflow.pipeline"], given, preflow_home(), path, local=target == "local")
+        print(path)
+    else:
         raise PreflowError("--resolve needs the name of a pipeline, such as `preflow compile rlhf --resolve`")
-    for pipeline in [name] if name else PIPELINES:
-        print(path := compile_pipeline(pipeline, output / f"{pipeline}.yaml"))
-    if resolved:
-        from launch.resolved_yaml import write_resolved
-
-        write_resolved(path, _given(file, options), preflow_home(), local=target == "local")
 
 
 @preflow.group()
@@ -224,7 +237,7 @@ def feedback() -> None:
     type=click.Choice(["human", "user", "auto", "example"]),
     help="source of every row  [default: the row's own, or human]",
 )
-@click.option("--labeler", metavar="NAME", help="labeler of every row  [default: its own, or external]")
+@click.option("--labeler", metavar="NAME", help="labeler of every row  [default: the row's own, or external]")
 def import_(file: str, source: Any, labeler: str | None) -> None:
     """Import feedback of any accepted form; a file with a wrong line is not imported at all."""
     from launch.database import run_database
@@ -252,7 +265,8 @@ def verb_command(function: Callable[..., Any], name: str) -> click.Command:
                 summary = function(**arguments)
         except PreflowError as error:
             raise PreflowError(in_options(str(error), {name: name for name in given})) from None
-        print(json.dumps(summary, indent=2, ensure_ascii=False, default=str))
+        if summary is not None:
+            print(json.dumps(summary, indent=2, ensure_ascii=False, default=str))
 
     help = (function.__doc__ or "").partition("\n\n")[0]
     return Command(name, params=list(verb_options(function)), callback=call, help=help)

@@ -10,25 +10,27 @@ import yaml
 
 from launch.database import run_database
 from launch.resolve import local_inputs, resolve
-from launch.spec import read_pipeline
+from launch.spec import Pipeline
 from preflow.errors import PreflowError
 from preflow.writing import write_text
 
 
-def write_resolved(path: Path, given: Mapping[str, Any], home: Path, *, local: bool) -> None:
-    """Resolves the parameters of a compiled pipeline and writes them into it as defaults.
+def write_resolved(pipeline: Pipeline, given: Mapping[str, Any], home: Path, target: Path, *, local: bool) -> None:
+    """Resolves the parameters of a compiled pipeline and writes it with them as defaults.
+
+    The digests and the record belong to exactly these parameters: to change one, resolve again.
 
     Args:
-        path: The compiled pipeline, which is replaced.
+        pipeline: The compiled pipeline.
         given: The parameters that differ from its defaults.
         home: PREFLOW_HOME, for the embedded database.
+        target: The YAML file to write.
         local: Whether it will run on this machine. A cluster sees neither its files nor its embedded database.
 
     Raises:
         PreflowError: A parameter or an input file is wrong, an input is local to this machine, or the database cannot
             be reached.
     """
-    pipeline = read_pipeline(path)
     with ExitStack() as stack:
         database = ""
         if "database" in pipeline.parameters:
@@ -39,8 +41,8 @@ def write_resolved(path: Path, given: Mapping[str, Any], home: Path, *, local: b
         values = resolve(pipeline, given, database)
     if not local and (inputs := local_inputs(values)):
         raise PreflowError(f"{', '.join(inputs)}: a cluster cannot read files of this machine; give gs:// URIs")
-    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec = yaml.safe_load(pipeline.path.read_text(encoding="utf-8"))
     declared = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in values.items():
         declared[name].update(defaultValue=value, isOptional=True)
-    write_text(path, yaml.safe_dump(spec, sort_keys=True, allow_unicode=True, width=120))
+    write_text(target, yaml.safe_dump(spec, sort_keys=True, allow_unicode=True, width=120))

@@ -101,3 +101,29 @@ def test_a_cluster_gets_no_local_inputs(
 def test_resolving_needs_a_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compile", "--resolve"]) == 1
     assert "--resolve needs the name of a pipeline" in capsys.readouterr().err
+
+
+def test_a_resolve_that_fails_leaves_the_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    (tmp_path / "rlhf.yaml").write_text("earlier")
+    assert cli.main(["compile", "rlhf", "--resolve", "--target", "kfp", "--output", str(tmp_path)]) == 1
+    assert (tmp_path / "rlhf.yaml").read_text() == "earlier"
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("options", [["--num-samples", "3"], ["--target", "vertex"]])
+def test_parameters_without_resolve_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert cli.main(["compile", "rlhf", "--output", str(tmp_path), *options]) == 1
+    assert "add --resolve" in capsys.readouterr().err
+    assert not (tmp_path / "rlhf.yaml").exists()
+
+
+def test_a_database_url_is_refused_as_a_parameter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--database", "postgresql://u:secret@h/d", "--output", str(tmp_path)]
+    assert cli.main(["compile", "rlhf", "--resolve", *given]) == 1
+    shown = capsys.readouterr().err
+    assert "--database" in shown and "secret" not in shown
