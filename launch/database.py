@@ -21,7 +21,6 @@ def run_database(home: Path, reference: str) -> Iterator[str]:
         PreflowError: The reference is of no known kind, or the server does not start.
     """
     from preflow.embedded import embedded_postgres
-
     from preflow.store import database_url
 
     if reference or os.environ.get("DATABASE_URL"):

@@ -144,9 +144,12 @@ def _reader(name: str, kind: Any) -> Callable[[str], Any]:
 
     def read(text: str) -> Any:
         plain = _plain(kind)
+        if _METAVARS.get(plain) == "JSON" and not text.lstrip().startswith(("{", "[")):
+            try:
+                text = Path(text).read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                raise PreflowError(f"{as_option(name)}: neither JSON nor a file of JSON ({error})") from None
         value = text if plain in (str, Path) else json_or_text(text)
-        if isinstance(value, str) and _METAVARS.get(plain) == "JSON" and Path(value).is_file():
-            value = json_or_text(Path(value).read_text(encoding="utf-8"))
         try:
             return adapter.validate_python(value)
         except ValidationError as error:

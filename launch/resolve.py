@@ -4,6 +4,7 @@ Caches key on parameters and URIs. They see neither code nor contents of files n
 digests and ids become parameters here. What computes them is in the library, for steps that no launcher started.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -100,7 +101,7 @@ def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
     for name in _DATASETS:
         value = values.get(name)
         if value and not is_gcs(value) and not is_packaged(value):
-            path = Path(value).expanduser().absolute()
+            path = Path(os.path.expanduser(value)).absolute()
             if not path.is_file():
                 raise PreflowError(
                     f"{as_option(name)}: no file at {path}; give a path, a gs:// URI or a packaged dataset"
@@ -115,7 +116,7 @@ def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _absolute_model(reference: str) -> str:
-    folder = Path(reference).expanduser()
+    folder = Path(os.path.expanduser(reference))
     return str(folder.absolute()) if folder.is_dir() else reference
 
 

@@ -1,5 +1,6 @@
 """What a compiled pipeline says about itself: its parameters, its steps and their wires."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from preflow.errors import PreflowError
 
 @dataclass(frozen=True)
 class Input:
-    """A declared parameter. `kind` is STRING, NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST or STRUCT, as in KFP."""
+    """A declared parameter, which has a default. `kind` is KFP's, such as NUMBER_INTEGER or STRUCT."""
 
     name: str
     kind: str
@@ -77,7 +78,7 @@ def read_pipeline(path: Path) -> Pipeline:
         )
     except OSError as error:
         raise PreflowError(f"{path}: {error.strerror}; give the YAML file of a compiled pipeline") from None
-    except (yaml.YAMLError, KeyError, TypeError):
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
         raise PreflowError(f"{path}: not a compiled pipeline; `preflow compile` makes one") from None
 
 
@@ -101,7 +102,8 @@ def _steps(tasks: dict[str, Any], components: dict[str, Any], outer: Mapping[str
         else:
             values = {key: entry.get("runtimeValue", {}) for key, entry in inputs.items()}
             constants = {key: value["constant"] for key, value in values.items() if "constant" in value}
-            yield Step(name, component.removeprefix("comp-").replace("-", "_"), wires, constants)
+            verb = re.sub(r"^comp-|-\d+$", "", component).replace("-", "_")  # KFP numbers a second form of a component
+            yield Step(name, verb, wires, constants)
 
 
 def _in_order(tasks: dict[str, Any]) -> list[str]:

@@ -19,7 +19,6 @@ from launch.runs.folder import new_run_folder, write_json
 from launch.runs.summary import manifest, report_files, summarise
 from launch.spec import Pipeline, read_pipeline
 from launch.tables import output
-from launch.values import as_typed
 from preflow.errors import PreflowError
 from preflow.writing import write_text
 
@@ -86,11 +85,13 @@ def _run(
     except KeyboardInterrupt:
         status = "interrupted"
         raise
-    except StepFailed:
-        raise PreflowError(_failure(state, run)) from None
+    except StepFailed as error:
+        failed = state.steps[str(error)]
+        lines = [f"step {failed.step.name} failed: {failed.error}", f"log: {failed.log}"]
+        raise PreflowError("\n  ".join([*lines, "run the same command again to continue"])) from None
     except Exception as error:
-        failed = state.failure()
-        where = f"step {failed.step.name}" if failed else run.name
+        broken = state.failure()
+        where = f"step {broken.step.name}" if broken else run.name
         raise PreflowError(f"{where}: {type(error).__name__}: {error}\n  log: {run / 'logs' / 'kfp.log'}") from error
     finally:
         memory.stop()
@@ -109,14 +110,6 @@ def _ended(state: RunState) -> Iterator[None]:
     finally:
         end_steps()
         state.interrupted()
-
-
-def _failure(state: RunState, run: Path) -> str:
-    failed = state.failure()
-    if failed is None:
-        return f"{run.name} failed\n  log: {run / 'logs' / 'kfp.log'}"
-    reason = as_typed(failed.error, failed.step)
-    return f"step {failed.step.name} failed: {reason}\n  log: {failed.log}\n  run the same command again to continue"
 
 
 @contextmanager

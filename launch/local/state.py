@@ -11,6 +11,7 @@ from typing import Any, Literal, TextIO
 
 from launch.local.failures import explain
 from launch.spec import Step
+from launch.values import as_typed
 from preflow.progress import MARK
 
 Status = Literal["waiting", "running", "done", "cached", "failed", "stopped"]
@@ -92,7 +93,7 @@ class RunState:
         state = self.steps[step]
         self._close(step)
         if state.returncode:
-            state.error = explain(state.log, state.returncode)
+            state.error = as_typed(explain(state.log, state.returncode), state.step)
         self._end(state, "failed")
 
     def interrupted(self) -> None:

@@ -4,6 +4,7 @@ A step's process cannot watch its launcher itself: its main thread computes, and
 a small process stands between them. It is the launcher's child, and a child whose parent has died has another parent.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,12 +30,11 @@ def main() -> int:
 def _kill(pid: int) -> None:
     import psutil
 
-    process = psutil.Process(pid)
-    for one in [*process.children(recursive=True), process]:
-        try:
-            one.kill()
-        except psutil.NoSuchProcess:
-            continue
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from launch.runs.folder import read_json
 from launch.runs.summary import number
@@ -60,11 +61,14 @@ def print_comparison(home: Path, first: str, second: str, console: Console) -> N
     """
     folders = (find_run(home, first), find_run(home, second))
     names = [folder.name for folder in folders]
-    settings = [_settings(folder) for folder in folders]
+    settings = [
+        {**read_json(folder / "parameters.json"), **read_json(folder / "manifest.json").get("resolved", {})}
+        for folder in folders
+    ]
     differing = [name for name in _keys(*settings) if settings[0].get(name) != settings[1].get(name)]
     parameters = table("parameter", *names)
     for name in differing:
-        parameters.add_row(name, *(json.dumps(setting.get(name)).strip('"') for setting in settings))
+        parameters.add_row(name, *(Text(json.dumps(setting.get(name), ensure_ascii=False)) for setting in settings))
     console.print(parameters if differing else "same parameters")
 
     metrics = [dict(_metrics(read_json(folder / "summary.json"))) for folder in folders]
@@ -83,10 +87,6 @@ def _metrics(summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"tuned {name}", value
     yield "seconds", sum(summary.get("seconds", {}).values())
     yield "peak_memory_mb", summary.get("peak_memory_mb", {}).get("max")
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    return {**read_json(folder / "parameters.json"), **read_json(folder / "manifest.json").get("resolved", {})}
 
 
 def _keys(*mappings: Mapping[str, Any]) -> list[str]:
