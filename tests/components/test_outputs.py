@@ -70,11 +70,24 @@ def test_no_artifact_input_is_a_union(verb: str) -> None:
         assert not any(isinstance(part, UnionType) or typing.get_origin(part) is typing.Union for part in parts)
 
 
-def test_the_metrics_of_a_step_have_its_name(run: Callable[..., dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    ("verb", "prefix"),
+    [
+        ("auto_score", "scores"),
+        ("build_preferences", "pairs"),
+        ("train_reward_model", "reward_model"),
+        ("ppo_optimize", "ppo"),
+        ("eval_inference", "eval"),
+    ],
+)
+def test_the_metrics_of_a_step_begin_with_its_name(run: Callable[..., dict[str, Any]], verb: str, prefix: str) -> None:
+    assert run(verb)["metrics"].metadata == {f"{prefix}_{name}": value for name, value in _FLAT.items()}
+
+
+def test_the_evaluation_hands_its_two_numbers_to_promote(run: Callable[..., dict[str, Any]]) -> None:
     found = run("eval_inference")
     assert found["return"] == (0.6, 2.5)
     assert found["evaluations"].metadata == _FLAT
-    assert found["metrics"].metadata == {f"eval_{name}": value for name, value in _FLAT.items()}
 
 
 def test_the_reward_model_logs_its_curves(run: Callable[..., dict[str, Any]]) -> None:

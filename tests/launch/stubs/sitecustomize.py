@@ -83,7 +83,7 @@ def train_reward_model(*, output: Path, **_: Any) -> dict[str, Any]:
     """Trains nothing."""
     output.mkdir()
     (output / "summary.json").write_text('{"accuracy": 0.75, "baseline_longer": 0.625}')
-    roc = {"fpr": [0.0, 0.0, 1.0], "tpr": [0.0, 1.0, 1.0], "threshold": [float("inf"), 0.5, 0.1]}
+    roc = {"fpr": [0.0, 0.0, 1.0], "tpr": [0.0, 1.0, 1.0], "threshold": [0.9, 0.5, 0.1]}
     return {"accuracy": 0.75, "baseline_longer": 0.625, "roc": roc, "confusion": [[3, 1], [1, 3]]}
 
 
