@@ -60,6 +60,10 @@ class Trunk:
             isinstance(getattr(self._model, part, None), nn.Module) for part in ("layers", "norm")
         ):
             return False
+        # A model takes the mask of layer i from `layer_types[i]`, and its upper layers alone would count from 0 again.
+        # The trial below cannot see that, because all of its tokens fit into a sliding window.
+        if len(set(getattr(self._model.config, "layer_types", None) or [""])) > 1:
+            return False
         self.frozen_layers = frozen_layers
         ids = torch.arange(8, device=self._model.device)[None]
         mask = torch.ones_like(ids, dtype=torch.bool)

@@ -146,6 +146,18 @@ def test_a_model_that_treats_its_embeddings_is_not_cut(multiplier: float, frozen
     assert Trunk(GraniteForCausalLM(config).eval(), 1).frozen_layers == frozen
 
 
+@pytest.mark.parametrize(("sliding_from", "frozen"), [(1, 0), (2, 1)])
+def test_a_model_that_mixes_attention_types_is_not_cut(sliding_from: int, frozen: int) -> None:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, initializer_range=0.3, use_sliding_window=True, sliding_window=12,
+        max_window_layers=sliding_from,
+    )  # fmt: skip
+    assert Trunk(Qwen2ForCausalLM(config).eval(), 1).frozen_layers == frozen
+
+
 def test_policy_and_reference_agree_in_bfloat16(
     make_policy: MakePolicy, roll: Roll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
