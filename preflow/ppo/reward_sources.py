@@ -55,7 +55,7 @@ def load_rewards(
     Args:
         weights: Weights by name of the part:
             `reward_model`, the score of the reward model, 0 for an answer as good as a reference;
-            `classifier:MODEL`, the logit of the positive class of a Hugging Face sequence classifier that reads the
+            `classifier:MODEL#LABEL`, the logit of that class of a Hugging Face sequence classifier that reads the
             response, with `#LABEL` appended if there are more than two classes;
             `scorer:METRIC`, an automated metric, between 0 and 1;
             `function:MODULE:NAME`, a Python function of `prompts` and `completions`, lists of equal length, that
@@ -145,17 +145,20 @@ def _by_function(name: str, function: Callable[..., Sequence[float]], answers: A
 
 
 def _class(reference: str, config: Any, label: str) -> int:
-    """Index of the logit to read: that of the named class, of the positive one of two, or of the only one."""
+    """Index of the logit to read: that of the named class, or of the only one.
+
+    Which of two classes is the good one is not said by their order: {0: nothate, 1: hate} is as common as the reverse.
+    """
     names = {str(name): int(index) for index, name in config.id2label.items()}
     if label:
         if label not in names:
             raise PreflowError(f"`reward_weights`: '{reference}' has no class '{label}'; it has {', '.join(names)}")
         return names[label]
-    if len(names) > 2:
+    if len(names) > 1:
         raise PreflowError(
             f"`reward_weights`: '{reference}' has {len(names)} classes; add #{next(iter(names))} or another"
         )
-    return len(names) - 1
+    return 0
 
 
 def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:

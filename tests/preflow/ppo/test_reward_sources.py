@@ -80,9 +80,9 @@ def test_a_reward_model_scores_with_its_zero_point(
 
 @pytest.mark.parametrize(
     ("labels", "label", "place"),
-    [(["bad", "good"], "", 1), (["one"], "", 0), (["a", "b", "c"], "#b", 1), (["bad", "good"], "#bad", 0)],
+    [(["one"], "", 0), (["a", "b", "c"], "#b", 1), (["nothate", "hate"], "#nothate", 0), (["bad", "good"], "#good", 1)],
 )
-def test_a_classifier_gives_the_logit_of_its_positive_class(
+def test_a_classifier_gives_the_logit_of_the_class_that_is_named(
     load: Callable[..., ScoreAnswers],
     answers: Answers,
     classifier: Callable[..., Path],
@@ -102,12 +102,19 @@ def test_a_classifier_gives_the_logit_of_its_positive_class(
         assert float(found[row]) == pytest.approx(float(logits[place]), abs=1e-4)
 
 
-def test_a_classifier_of_many_classes_asks_which(
+@pytest.mark.parametrize("labels", [("nothate", "hate"), ("hate", "nothate"), ("a", "b", "c")])
+def test_a_classifier_of_several_classes_asks_which(
+    load: Callable[..., ScoreAnswers], classifier: Callable[..., Path], labels: tuple[str, ...]
+) -> None:
+    folder = classifier(*labels)
+    with pytest.raises(PreflowError, match=f"has {len(labels)} classes; add #{labels[0]} or another"):
+        load(f"classifier:{folder}")
+
+
+def test_a_class_that_a_classifier_does_not_have_is_refused(
     load: Callable[..., ScoreAnswers], classifier: Callable[..., Path]
 ) -> None:
     folder = classifier("a", "b", "c")
-    with pytest.raises(PreflowError, match="has 3 classes; add #a or another"):
-        load(f"classifier:{folder}")
     with pytest.raises(PreflowError, match="has no class 'd'; it has a, b, c"):
         load(f"classifier:{folder}#d")
 
