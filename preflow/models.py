@@ -32,7 +32,7 @@ _LOADING = {"trust_remote_code": False, "use_safetensors": True}
 def preferred_dtype() -> torch.dtype:
     """bfloat16 where the device computes it natively, float32 elsewhere."""
     if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if capable else torch.float32
 
