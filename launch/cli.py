@@ -183,7 +183,7 @@ def compare(first: str, second: str) -> None:
 @preflow.command()
 @click.argument("query")
 def sql(query: str) -> None:
-    """Run one read-only query on the database, such as "SELECT model_name, count(*) FROM llm_logs GROUP BY 1"."""
+    """Run a read-only query on the database, such as "SELECT count(*) FROM llm_logs"."""
     from launch.query import print_query
     from launch.tables import output
 
