@@ -45,7 +45,7 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     return difference.exp() - 1 - difference
 
 
-def adapted(kl_coeff: float, kl: float, target: float, episodes: int, horizon: int) -> float:
+def adapted(kl_coeff: float, kl: float, target: float, episodes: int, horizon: float) -> float:
     """KL coefficient of the next update, raised if `kl` is above `target` and lowered if it is below.
 
     `kl_coeff * (1 + clip(kl / target - 1, -0.2, 0.2) * episodes / horizon)`, arXiv:1909.08593, section 2.2.

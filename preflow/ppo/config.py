@@ -99,7 +99,9 @@ class PPOConfig(ModelSettings):
     kl_target: float = _setting(
         "KL", 0.0, "KL in nats per response that `kl_coeff` is adapted towards; 0 keeps it fixed", ge=0
     )
-    kl_horizon: int = _setting("KL", 10_000, "episodes over which `kl_coeff` is adapted", ge=1)
+    kl_horizon: int = _setting(
+        "KL", 0, "episodes over which `kl_coeff` may change by a fifth; 0 takes a tenth of the run's episodes", ge=0
+    )
     kl_budget: float = _setting("KL", 0.0, "KL in nats per response at which the run ends; 0 sets no limit", ge=0)
 
     normalize_reward: bool = _setting(
@@ -176,6 +178,11 @@ class PPOConfig(ModelSettings):
     def steps_per_update(self) -> int:
         """Optimizer steps per update."""
         return self.epochs * self.minibatches
+
+    @property
+    def horizon(self) -> float:
+        """Episodes over which `kl_coeff` may change by a fifth, so that it can change seven-fold in a run."""
+        return self.kl_horizon or self.train_steps * self.batch_size / 10
 
     @property
     def optimizer_steps(self) -> int:

@@ -253,7 +253,7 @@ def _note(
     row = log_row(len(state.log) + 1, rollout, stats, config, kl_coeff=state.kl_coeff, first=first, seconds=seconds)
     state.log.append({**row, **judged})
     state.statistics = rollout.statistics
-    state.kl_coeff = adapted(state.kl_coeff, rollout.kl, config.kl_target, config.batch_size, config.kl_horizon)
+    state.kl_coeff = adapted(state.kl_coeff, rollout.kl, config.kl_target, config.batch_size, config.horizon)
 
 
 def _write(policy: Policy, tokenizer: Any, output: Path, log: Sequence[dict[str, Any]], training_log: Path) -> None:

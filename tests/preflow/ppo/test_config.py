@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from preflow.errors import PreflowError
+from preflow.ppo.algorithm import adapted
 from preflow.ppo.config import PPOConfig, check
 
 
@@ -116,3 +117,14 @@ def test_checking_settings_needs_no_torch() -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in PPOConfig.model_fields.values())
+
+
+def test_the_horizon_of_an_adaptive_kl_fits_the_run() -> None:
+    config = PPOConfig(train_steps=13, batch_size=32)
+    assert config.horizon == 41.6
+    coefficient = 0.02
+    for _ in range(13):  # twice the target throughout: each update raises it by 0.2 * 32 / 41.6, about 15 %
+        coefficient = adapted(coefficient, 12.0, 6.0, config.batch_size, config.horizon)
+    assert coefficient == pytest.approx(0.02 * (1 + 0.2 * 32 / 41.6) ** 13)
+    assert coefficient > 0.12
+    assert PPOConfig(kl_horizon=10_000).horizon == 10_000
