@@ -1,5 +1,6 @@
 """A metric has one role in a run, and texts are encoded once."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_dishonest_or_senseless_roles_are_refused(weights: dict[str, Any], monit
 def test_the_label_score_is_the_weighted_mean_of_label_metrics_alone() -> None:
     scores = {"relevance": 0.8, "ended_properly": 1.0, "coherence": 0.0, "repetition": None}
     assert label_score(scores, {"relevance": 2.0, "ended_properly": 0.5}) == pytest.approx(2.1 / 2.5)
+
+
+def test_the_order_of_weights_changes_no_bit_of_the_label_score() -> None:
+    weights = {"relevance": 1.25, "ended_properly": 0.4, "repetition": 0.4, "length_fit": 0.2}
+    generator = np.random.default_rng(0)
+    for values in generator.random((200, 4)):
+        scores = dict(zip(weights, values.tolist(), strict=True))
+        found = {label_score(scores, dict(order)) for order in itertools.permutations(weights.items())}
+        assert len(found) == 1
 
 
 def test_the_scorers_digest_sees_metrics_weights_and_encoder() -> None:
