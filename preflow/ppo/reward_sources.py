@@ -69,7 +69,8 @@ def load_rewards(
             point.
     """
     check_reward_weights(weights, config)
-    return {name: Source(weight, _load(name, reward_model, embed)) for name, weight in weights.items()}
+    # By name: KFP hands the entries of a dictionary on in any order, and a sum of floats depends on it.
+    return {name: Source(weights[name], _load(name, reward_model, embed)) for name in sorted(weights)}
 
 
 def parts_of(sources: Mapping[str, Source], answers: Answers) -> dict[str, Tensor]:

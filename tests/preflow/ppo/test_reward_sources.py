@@ -195,3 +195,10 @@ def test_a_score_without_a_zero_cannot_be_replaced(load: Callable[..., ScoreAnsw
 def test_a_reward_of_nothing_is_refused() -> None:
     with pytest.raises(PreflowError, match="`reward_weights`: no part is named"):
         load_rewards({}, reward_model=None, embed=remembering(None), config=CONFIG)
+
+
+def test_the_order_of_weights_does_not_reach_the_sum() -> None:
+    weights = {"scorer:repetition": 0.4, "scorer:ended_properly": 0.3, "scorer:length_fit": 1.1}
+    for order in (weights, dict(reversed(weights.items()))):
+        sources = load_rewards(order, reward_model=None, embed=remembering(None), config=CONFIG)
+        assert [(name, source.weight) for name, source in sources.items()] == sorted(weights.items())
