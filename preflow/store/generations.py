@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
-from preflow.identity import as_messages
-from preflow.rows import Generation, PromptText
+from preflow.rows import Generation
 from preflow.store.sql import Connection, chunks, insert_rows, jsonb, uuid_array
 
 # The columns have the names of the row's fields. Beside them, `messages` holds a chat, whose `prompt` is plain text.
@@ -69,18 +69,9 @@ def select_generations(connection: Connection, ids: Sequence[str]) -> list[Gener
     return rows
 
 
-def plain_text(prompt: PromptText) -> str:
-    """Returns a prompt as one text: the string itself, or the last user turn (without one, the last turn)."""
-    if isinstance(prompt, str):
-        return prompt
-    turns = as_messages(prompt)
-    candidates = [turn for turn in turns if turn["role"] == "user"] or turns
-    return candidates[-1]["content"] if candidates else ""
-
-
 def _as_columns(row: Generation) -> list[Any]:
     messages = None if isinstance(row.prompt, str) else jsonb(row.prompt)
-    values = {**dict(row), "prompt": plain_text(row.prompt), "sampling": jsonb(row.sampling)}
+    values = {**dict(row), "prompt": last_user_turn(row.prompt), "sampling": jsonb(row.sampling)}
     return [*(values[field] for field in _FIELDS), messages, row.prompt_tokens + row.completion_tokens]
 
 

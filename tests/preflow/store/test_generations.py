@@ -7,7 +7,6 @@ import pytest
 from preflow.errors import PreflowError
 from preflow.rows import Generation
 from preflow.store import Connection, connect, existing_generation_ids, insert_generations, select_generations, sql
-from preflow.store.generations import plain_text
 
 Make = Callable[..., Generation]
 CHAT: Any = [
@@ -100,8 +99,13 @@ def test_log_shows_the_columns_people_expect(store: Connection, make_generation:
     ("prompt", "text"),
     [("plain", "plain"), (CHAT, "What is dew?"), ([{"role": "system", "content": "s"}], "s"), ([], "")],
 )
-def test_plain_text(prompt: Any, text: str) -> None:
-    assert plain_text(prompt) == text
+def test_the_prompt_column_is_the_last_user_turn(
+    store: Connection, make_generation: Make, prompt: Any, text: str
+) -> None:
+    insert_generations(store, [make_generation(0, prompt=prompt)])
+    with store, store.cursor() as cursor:
+        cursor.execute("SELECT prompt FROM llm_logs")
+        assert cursor.fetchall() == [(text,)]
 
 
 def test_two_writers_of_the_same_answers_do_not_deadlock(database_url: str, make_generation: Make) -> None:
