@@ -4,9 +4,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from preflow.embedded.server import stop_server
+
+
+def answers(url: str) -> bool:
+    """Whether a server takes connections."""
+    try:
+        psycopg2.connect(url).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
 
 
 @pytest.fixture

@@ -6,21 +6,13 @@ import subprocess
 import time
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from preflow.embedded import cluster, embedded_postgres, server
 from preflow.errors import PreflowError
+from tests.preflow.embedded.conftest import answers
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-def answers(url: str) -> bool:
-    try:
-        psycopg2.connect(url).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
 
 
 def data_of(home: Path) -> Path:

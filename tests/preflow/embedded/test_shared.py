@@ -17,6 +17,7 @@ import pytest
 
 from preflow.embedded import cluster, embedded_postgres
 from preflow.embedded.server import find_server
+from tests.preflow.embedded.conftest import answers
 
 REPOSITORY = Path(__file__).parents[3]
 LAUNCHER = """
@@ -45,14 +46,6 @@ def url_of(process: subprocess.Popen[str]) -> str:
 def finish(process: subprocess.Popen[str]) -> None:
     _, errors = process.communicate("", timeout=60)
     assert process.returncode == 0, errors
-
-
-def answers(url: str) -> bool:
-    try:
-        psycopg2.connect(url).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
