@@ -87,6 +87,15 @@ def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "run the same command again to continue" in capsys.readouterr().err
 
 
+def test_an_end_of_file_in_a_step_is_no_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*_: Any) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr(cli.runs, "callback", cut)
+    with pytest.raises(EOFError, match="Ran out of input"):
+        cli.main(["runs"])
+
+
 def test_compile_writes_the_pipelines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compile", "rlhf", "--output", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'rlhf.yaml'}\n"
