@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preflow.scoring.metric import Embed, Metric, Score, ScoredText
+from preflow.scoring.metric import ENCODER, Embed, Metric, Score, ScoredText
 from preflow.scoring.words import sentences
 
 
@@ -20,4 +20,4 @@ def _coherence(parts: list[str], embed: Embed) -> Score:
     return Score(float(np.clip((vectors[:-1] * vectors[1:]).sum(1), 0.0, 1.0).mean()))
 
 
-METRIC = Metric("coherence", 1, "meaning shared by neighbouring sentences", score)
+METRIC = Metric("coherence", 1, "meaning shared by neighbouring sentences", score, ENCODER, nullable=True)

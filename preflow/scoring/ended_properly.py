@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from preflow.scoring.metric import Embed, Metric, Score, ScoredText
+from preflow.scoring.metric import ENDING, Embed, Metric, Score, ScoredText
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
@@ -10,4 +10,4 @@ def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
     return [Score(float(text.stopped and bool(text.response.strip()))) for text in texts]
 
 
-METRIC = Metric("ended_properly", 1, "the model ended the answer by itself, before the length limit", score)
+METRIC = Metric("ended_properly", 1, "the model ended the answer by itself, before the length limit", score, ENDING)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Maps N texts to unit vectors, `[N, D]` float32."""
 
+# What metrics rest on.
+ENCODER, TEXT, ENGLISH, ENDING = "sentence encoder", "words of the answer", "English word counts", "end token"
+
 
 class Score(NamedTuple):
     """A value in [0, 1], higher is better, or null with a reason."""
@@ -43,6 +46,8 @@ class Metric:
         name: Name in settings, columns and reports.
         version: To be raised whenever the same answer may get another value, so that scores in the log are not mixed.
         description: One line for the report.
+        basis: What it rests on, for the report: judges with the same basis share their mistakes.
+        nullable: Whether it may have no value for an answer; such a metric makes no labels.
         score: Gives one `Score` per answer, in order. Metrics that compare meanings call `embed`.
     """
 
@@ -50,3 +55,5 @@ class Metric:
     version: int
     description: str
     score: Callable[[Sequence[ScoredText], Embed], list[Score]]
+    basis: str = TEXT
+    nullable: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preflow.scoring.metric import Embed, Metric, Score, ScoredText
+from preflow.scoring.metric import ENCODER, Embed, Metric, Score, ScoredText
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
@@ -17,4 +17,6 @@ def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
     return [Score(None, "no reference") if text.reference is None else Score(float(next(values))) for text in texts]
 
 
-METRIC = Metric("reference_similarity", 1, "meaning shared by the answer and a reference answer", score)
+METRIC = Metric(
+    "reference_similarity", 1, "meaning shared by the answer and a reference answer", score, ENCODER, nullable=True
+)

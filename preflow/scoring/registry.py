@@ -34,13 +34,16 @@ def check_roles(label_weights: Mapping[str, float], monitors: Sequence[str]) -> 
     """Raises if a metric has two roles: one that labels are made from is no independent monitor.
 
     Raises:
-        PreflowError: A metric is unknown or has both roles, or a weight is not positive.
+        PreflowError: A metric is unknown or has both roles, one that may be null makes labels, or a weight is not
+            positive.
     """
     check_names([*label_weights, *monitors])
     both = sorted(set(label_weights) & set(monitors))
     if both:
         raise PreflowError(f"`monitors`: '{both[0]}' is in `label_weights` too; a monitor must not be trained on")
     for name, weight in label_weights.items():
+        if METRICS[name].nullable:
+            raise PreflowError(f"`label_weights`: '{name}' has no value for some answers; it can only be a monitor")
         if not is_number(weight) or weight <= 0:
             raise PreflowError(f"`label_weights`: the weight of '{name}' is {weight!r}; it must be a positive number")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preflow.scoring.metric import Embed, Metric, Score, ScoredText
+from preflow.scoring.metric import ENCODER, Embed, Metric, Score, ScoredText
 from preflow.scoring.words import ngrams, words
 
 _COPY_NGRAM = 3
@@ -29,4 +29,6 @@ def copied_share(text: ScoredText) -> float:
     return sum(run in known for run in runs) / len(runs) if runs else 0.0
 
 
-METRIC = Metric("relevance", 1, "meaning shared by prompt and answer, less what is copied from the prompt", score)
+METRIC = Metric(
+    "relevance", 1, "meaning shared by prompt and answer, less what is copied from the prompt", score, ENCODER
+)
