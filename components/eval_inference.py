@@ -1,8 +1,6 @@
-"""eval-inference: base and tuned policy answer the test prompts, and every judge compares them."""
+"""eval-inference: the tuned policy answers the test prompts, and every judge compares it with the base."""
 
-from typing import NamedTuple
-
-from kfp.dsl import HTML, Dataset, Input, Markdown, Metrics, Model, Output, component
+from kfp.dsl import Dataset, Input, Metrics, Model, Output, component
 
 from components.image import IMAGE
 from components.scalars import scalars
@@ -10,53 +8,46 @@ from components.scalars import scalars
 
 @component(base_image=IMAGE, install_kfp_package=False, additional_funcs=[scalars])
 def eval_inference(
-    eval_prompts: Input[Dataset],
+    base_answers: Input[Dataset],
     pairs: Input[Dataset],
     policy: Input[Model],
     reward_model: Input[Model],
-    training_log: Input[Dataset],
     base_model: str,
     policy_digest: str,
     encoder: str,
     encoder_digest: str,
     label_weights: dict[str, float],
     monitors: list[str],
+    reward_weights: dict[str, float],
+    min_score_gap: float,
     target_sequence_length: int,
-    max_prompts: int,
     temperature: float,
     seed: int,
     code_version: str,
     evaluations: Output[Dataset],
     metrics: Output[Metrics],
-    report: Output[HTML],
-    markdown: Output[Markdown],
-) -> NamedTuple("Verdict", [("win_rate_low", float), ("kl", float)]):
-    """Compares the tuned policy with the base on unseen prompts and writes the report.
+) -> None:
+    """Compares the tuned policy with the base on unseen prompts.
 
     Args:
-        eval_prompts: Prompt rows of the test split.
+        base_answers: Reply rows of the base model.
         pairs: Preference rows.
         policy: The tuned policy.
-        reward_model: The reward model; its summary.json goes into the report.
-        training_log: Training log rows.
+        reward_model: The reward model.
         base_model: The policy before tuning.
         policy_digest: Digest of its files; only in the cache key.
         encoder: The sentence encoder.
         encoder_digest: Digest of its files; only in the cache key.
         label_weights: Weight of each metric that makes labels.
         monitors: Metrics that are watched and never trained on.
-        target_sequence_length: Longest answer in tokens.
-        max_prompts: Largest number of test prompts that are answered.
-        temperature: Sampling temperature; 0 is greedy.
+        reward_weights: Weights of the parts of the reward.
+        min_score_gap: Smallest score difference that counts as a preference.
+        target_sequence_length: Longest answer of training in tokens; answers are compared up to twice that.
+        temperature: Sampling temperature of training, at which the KL is measured.
         seed: Seed of sampling and of the intervals.
         code_version: Digest of this step's code; only in the cache key.
         evaluations: Folder of evaluations.jsonl (evaluation rows) and summary.json (all figures of the run).
         metrics: Win rates and means as flat numbers.
-        report: The report as one HTML page.
-        markdown: The report's short form.
-
-    Returns:
-        What promote decides on.
     """
     from pathlib import Path
 
@@ -67,7 +58,7 @@ def eval_inference(
     config = EvaluationConfig.of(locals())
     prepare_process()
     summary = eval_inference(
-        eval_prompts=Path(eval_prompts.path),
+        base_answers=Path(base_answers.path),
         pairs=Path(pairs.path),
         base_model=base_model,
         policy=Path(policy.path),
@@ -75,12 +66,9 @@ def eval_inference(
         encoder=encoder,
         label_weights=label_weights,
         monitors=monitors,
-        training_log=Path(training_log.path),
-        evaluations_out=Path(evaluations.path),
-        report_out=Path(report.path),
-        markdown_out=Path(markdown.path),
+        reward_weights=reward_weights,
+        output=Path(evaluations.path),
         config=config,
     )
     evaluations.metadata.update(scalars(summary))
     metrics.metadata.update(scalars(summary, "eval"))
-    return summary["win_rate_low"], summary["kl"]

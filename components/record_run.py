@@ -16,8 +16,7 @@ def record_run(
     evaluations: Input[Dataset],
     report: Input[HTML],
     policy: Input[Model],
-    promoted: bool,
-    reason: str,
+    verdict: Input[Dataset],
     feedback_watermark: str,
     database: str,
     scored_generations: Input[Dataset] = None,
@@ -32,8 +31,7 @@ def record_run(
         evaluations: Folder of evaluation rows and summary.json.
         report: The report.
         policy: The tuned policy.
-        promoted: Whether the policy is promoted.
-        reason: Why, or why not.
+        verdict: Whether the policy is promoted, and why.
         feedback_watermark: Transaction below which this run read feedback; '' for none.
         database: Reference of the database; '' for DATABASE_URL.
         scored_generations: Scored generation rows, if the run logged any.
@@ -51,8 +49,7 @@ def record_run(
         evaluations=Path(evaluations.path),
         report_uri=report.uri,
         policy_uri=policy.uri,
-        promoted=promoted,
-        reason=reason,
+        verdict=Path(verdict.path),
         feedback_watermark=feedback_watermark,
         scored_generations=Path(scored_generations.path) if scored_generations else None,
     )

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from preflow.evaluation.config import EvaluationConfig
+from preflow.evaluation.base_config import BaseInferenceConfig
+from preflow.evaluation.verdict import PromotionConfig
 from preflow.generation.config import GenerationConfig
 from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig
-from preflow.promotion import PromotionConfig
 from preflow.reward.config import RewardModelConfig
 from preflow.settings import Settings
 from preflow.verbs import VERBS
@@ -38,11 +38,15 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "eval_steps": "ppo_eval_steps",
         "temperature": "sampling_temperature",
     },
+    "base_inference": {
+        "model": "large_model_reference",
+        "max_prompts": "eval_max_prompts",
+        "temperatures": "eval_temperatures",
+    },
     "eval_inference": {
         "base_model": "large_model_reference",
         "encoder": "encoder_reference",
-        "max_prompts": "eval_max_prompts",
-        "temperature": "eval_temperature",
+        "temperature": "sampling_temperature",
     },
 }
 """By verb: what the library calls a setting, and what pipelines call it (Google's name where it has one)."""
@@ -124,7 +128,7 @@ _TABLE = (
         "reward_weights", dict[str, float], REWARD_MODEL_ALONE,
         "weights of the reward: reward_model, classifier:MODEL, scorer:METRIC or function:MODULE:NAME", "PPO",
     ),
-    *_settings("Evaluation", "eval_inference", EvaluationConfig, "max_prompts", "temperature"),
+    *_settings("Evaluation", "base_inference", BaseInferenceConfig, "max_prompts", "temperatures"),
     *_settings("Evaluation", "promote", PromotionConfig, "min_win_rate", "max_kl"),
     *_settings("Run", "ppo_optimize", PPOConfig, "seed"),
     Parameter("database", str, "", "reference of the database; '' for DATABASE_URL or the embedded server", "Run"),

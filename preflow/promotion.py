@@ -1,18 +1,12 @@
-"""Whether a tuned policy is good enough to be the next one."""
+"""Decide whether a tuned policy is the next one, and report the finding."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from preflow.settings import Settings
-
-
-class PromotionConfig(Settings):
-    """Thresholds of promotion."""
-
-    min_win_rate: float = Field(0.5, ge=0, le=1, description="win rate that its interval's lower end must exceed")
-    max_kl: float = Field(10.0, ge=0, description="largest divergence from the base in nats per answer")
+from preflow.evaluation.verdict import PromotionConfig
+from preflow.writing import write_text
 
 
 def check(arguments: Mapping[str, Any]) -> None:
@@ -20,21 +14,45 @@ def check(arguments: Mapping[str, Any]) -> None:
     PromotionConfig.of(arguments)
 
 
-def promote(*, win_rate_low: float, kl: float, config: PromotionConfig) -> tuple[bool, str]:
-    """Promotes a policy whose win rate is surely above a threshold and which stayed close to its base.
+def promote(
+    *,
+    evaluations: Path,
+    training_log: Path,
+    verdict_out: Path,
+    report_out: Path,
+    markdown_out: Path,
+    config: PromotionConfig,
+) -> tuple[bool, str]:
+    """Reaches the verdict on an evaluation, and writes it with the report. Nothing is evaluated again.
 
     Args:
-        win_rate_low: Lower end of the win rate's interval, 0 to 1.
-        kl: Divergence from the base, in nats per answer.
+        evaluations: Folder that `eval_inference` wrote.
+        training_log: File of training log rows, for the report.
+        verdict_out: JSON file to write: `promoted`, `lead`, the `reason` in a sentence, and all `reasons`.
+        report_out: HTML file to write.
+        markdown_out: Markdown file to write.
         config: Thresholds.
 
     Returns:
-        Whether it is promoted, and the reason as a sentence with the numbers. A number that is NaN fails.
+        Whether the policy is promoted, and the reason.
+
+    Raises:
+        PreflowError: A file is missing or invalid.
     """
-    wins, close = win_rate_low > config.min_win_rate, kl <= config.max_kl
-    low, least = f"{win_rate_low:.1%}", f"{config.min_win_rate:.1%}"
-    win = f"the win rate is {'surely' if wins else 'not surely'} above {least} (its lower end is {low})"
-    near = f"the divergence of {kl:.2f} nats per answer is {'within' if close else 'not within'} {config.max_kl:g}"
-    promoted = wins and close
-    joined = "and" if wins == close else "but"
-    return promoted, f"{'Promoted' if promoted else 'Not promoted'}: {win}, {joined} {near}."
+    # The launcher checks thresholds without what a report needs.
+    from preflow.evaluation.markdown import render_markdown
+    from preflow.evaluation.report import render_report
+    from preflow.evaluation.report_data import read_report_data
+
+    data = read_report_data(evaluations, training_log, config)
+    verdict = data.verdict
+    found = {
+        "promoted": verdict.promoted,
+        "lead": verdict.lead,
+        "reason": verdict.reason,
+        "reasons": verdict.reasons,
+    }
+    write_text(report_out, render_report(data))
+    write_text(markdown_out, render_markdown(data))
+    write_text(verdict_out, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    return verdict.promoted, verdict.reason

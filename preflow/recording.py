@@ -19,8 +19,7 @@ def record_run(
     evaluations: Path,
     report_uri: str,
     policy_uri: str,
-    promoted: bool,
-    reason: str,
+    verdict: Path,
     feedback_watermark: str,
     scored_generations: Path | None = None,
 ) -> None:
@@ -34,14 +33,15 @@ def record_run(
         evaluations: Folder that `eval_inference` wrote; the figures of its summary.json become the run's metrics.
         report_uri: Where the report is.
         policy_uri: Where the tuned policy is.
-        promoted: Whether the policy is promoted.
-        reason: Why, or why not.
+        verdict: File that `promote` wrote; it becomes the metric `verdict`.
         feedback_watermark: Transaction below which the run read feedback; '' for none.
         scored_generations: File of scored generation rows, if the run logged any.
 
     Raises:
         PreflowError: A file is missing or invalid, or the database cannot be reached.
     """
+    metrics = json.loads(read_bytes(str(evaluations / "summary.json")))
+    decided = json.loads(read_bytes(str(verdict)))
     used = read_rows(scored_generations, ScoredGeneration) if scored_generations else []
     with store.connect(database_url) as connection:
         store.record_run(
@@ -49,9 +49,9 @@ def record_run(
             run_id=run_id,
             pipeline=pipeline,
             parameters=parameters,
-            metrics=json.loads(read_bytes(str(evaluations / "summary.json"))),
-            promoted=promoted,
-            reason=reason,
+            metrics={**metrics, "verdict": decided},
+            promoted=decided["promoted"],
+            reason=decided["reason"],
             report_uri=report_uri,
             policy_uri=policy_uri,
             feedback_watermark=feedback_watermark,

@@ -134,6 +134,15 @@ class Preference(Row):
     split: Split
 
 
+class Reply(Prompt):
+    """One model's answer to a prompt at one sampling temperature; 0 is greedy."""
+
+    temperature: float = Field(ge=0)
+    response: str
+    tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
 class Answer(Row):
     """One model's answer to one evaluation prompt, with every judge's score of it."""
 
@@ -144,12 +153,16 @@ class Answer(Row):
 
 
 class Evaluation(Row):
-    """One test prompt with the answers of every compared model (keys: `base`, `tuned`)."""
+    """One test prompt with what the compared models answer at one sampling temperature (keys: `base`, `tuned`).
+
+    The greedy row also holds `best_base`, the base model's answer at the temperature that is best for it.
+    """
 
     prompt_id: str
     prompt: PromptText
     reference: str | None = None
     category: str | None = None
+    temperature: float = 0.0
     answers: dict[str, Answer]
 
 

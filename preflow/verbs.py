@@ -32,9 +32,16 @@ VERBS = {
         "preflow.reward.train", "train a reward model on preference pairs", ("preflow.reward.config",)
     ),
     "ppo_optimize": Verb("preflow.ppo.trainer", "tune a policy with PPO", ("preflow.ppo.config",)),
+    "base_inference": Verb(
+        "preflow.evaluation.base_inference",
+        "let the base model answer the evaluation prompts",
+        ("preflow.evaluation.base_config",),
+    ),
     "eval_inference": Verb(
         "preflow.evaluation.eval_inference", "compare a tuned policy with its base", ("preflow.evaluation.config",)
     ),
-    "promote": Verb("preflow.promotion", "decide whether a tuned policy is promoted", ("preflow.promotion",)),
+    "promote": Verb(
+        "preflow.promotion", "decide whether a tuned policy is promoted, and report", ("preflow.promotion",)
+    ),
     "record_run": Verb("preflow.recording", "record a finished run in the database"),
 }

@@ -13,7 +13,10 @@ from launch.runs.summary import number
 from launch.tables import table
 from preflow.errors import PreflowError
 
-_METRICS = ("status", "reward_model_accuracy", "win_rate", "win_rate_low", "win_rate_high", "kl", "promoted")
+_METRICS = (
+    *("status", "reward_model_accuracy", "lead", "win_rate", "win_rate_low", "win_rate_high", "kl", "kl_high"),
+    "promoted",
+)
 
 
 def find_run(home: Path, prefix: str) -> Path:
@@ -81,8 +84,9 @@ def print_comparison(home: Path, first: str, second: str, console: Console) -> N
 def _metrics(summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name in _METRICS:
         yield name, summary.get(name)
-    for judge, rate in (summary.get("win_rates") or {}).items():
-        yield f"win rate by {judge}", rate.get("win_rate")
+    for temperature, rates in (summary.get("temperatures") or {}).items():
+        for judge, rate in rates.items():
+            yield f"win rate by {judge} at {temperature}", rate.get("win_rate")
     for name, value in (summary.get("tuned") or {}).items():
         yield f"tuned {name}", value
     yield "seconds", sum(summary.get("seconds", {}).values())

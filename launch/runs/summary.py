@@ -15,8 +15,12 @@ from launch.tables import table
 from preflow.identity import digest_files, digest_json
 
 _REWARD_MODEL = ("accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity")
+_EVALUATED = (
+    *("prompts", "lead", "win_rate", "win_rate_low", "win_rate_high", "win_rates", "temperatures", "best_base"),
+    *("kl", "kl_high", "base", "tuned", "canaries", "reward_model_test"),
+)
 FIGURES = {
-    **{name: name for name in ("win_rate", "win_rate_low", "win_rate_high", "win_rates", "kl", "base", "tuned")},
+    **{name: name for name in _EVALUATED},
     **{name if name.startswith("baseline") else f"reward_model_{name}": name for name in _REWARD_MODEL},
 }
 """What a run came to, as its evaluation names it; for those of the reward model, as its own summary names it."""
@@ -36,10 +40,11 @@ def summarise(
         parameters: All parameters but the run's name, for their digest.
     """
     steps = state.steps.values()
-    figures = _written(state, "evaluations")
+    figures = _read(state, "evaluations", "summary.json")
     if not figures:  # the run ended before its evaluation
-        reward = _written(state, "reward_model")
+        reward = _read(state, "reward_model", "summary.json")
         figures = {name: reward.get(source) for name, source in FIGURES.items() if source in _REWARD_MODEL}
+    verdict = _read(state, "verdict")
     peaks = {step.step.name: round(step.peak_memory_mb, 1) for step in steps if step.peak_memory_mb}
     failure = state.failure()
     return {
@@ -47,8 +52,9 @@ def summarise(
         "run_id": run_id,
         "status": status,
         **{name: figures.get(name) for name in FIGURES},
-        "promoted": _output(state, "promoted"),
-        "reason": _output(state, "reason"),
+        "verdict": verdict or None,
+        "promoted": verdict.get("promoted"),
+        "reason": verdict.get("reason"),
         "seconds": {
             step.step.name: 0.0 if step.status == "cached" else round(step.seconds, 2)
             for step in steps
@@ -98,14 +104,13 @@ def print_summary(summary: Mapping[str, Any], run: Path, console: Console) -> No
     """Prints the tables of a finished run, and last the path of its report."""
     if summary["reward_model_accuracy"] is not None:
         console.print(_reward_table(summary))
-    if summary["win_rates"]:
-        console.print(_judges_table(summary["win_rates"]))
+    if summary["temperatures"]:
+        console.print(_judges_table(summary["temperatures"], summary["lead"], summary["best_base"] or {}))
     if summary["base"] and summary["tuned"]:
-        console.print(_models_table(summary["base"], summary["tuned"], summary["kl"]))
+        console.print(_models_table(summary["base"], summary["tuned"], summary["kl"], summary["kl_high"]))
     console.print(_steps_table(summary))
     if summary["reason"]:
-        verdict = "promoted" if summary["promoted"] else "not promoted"
-        console.print(Text(f"{verdict}: {summary['reason']}"), soft_wrap=True)
+        console.print(Text(summary["reason"]), soft_wrap=True)
     report = run / "report.html"
     console.print(Text(f"report: {report}" if report.exists() else f"run: {run}"), soft_wrap=True)
 
@@ -127,24 +132,28 @@ def _reward_table(summary: Mapping[str, Any]) -> Table:
     return rows
 
 
-def _judges_table(win_rates: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows = table("judge", "tuned wins", "interval", "length-controlled", "interval")
-    for judge, rate in win_rates.items():
-        rows.add_row(
-            judge,
-            number(rate.get("win_rate")),
-            _interval(rate.get("low"), rate.get("high")),
-            number(rate.get("length_controlled")),
-            _interval(rate.get("length_controlled_low"), rate.get("length_controlled_high")),
-        )
+def _judges_table(
+    temperatures: Mapping[str, Mapping[str, Mapping[str, Any]]], lead: str | None, best_base: Mapping[str, Any]
+) -> Table:
+    """How often the tuned model wins, by judge and temperature; last, against the base model at its best."""
+    names = ["greedy" if name == "0" else f"at {name}" for name in temperatures]
+    rows = table("tuned wins", *(column for name in names for column in (name, "interval")))
+    for judge in dict.fromkeys(judge for rates in temperatures.values() for judge in rates):
+        found = [rates.get(judge, {}) for rates in temperatures.values()]
+        cells = [(number(rate.get("win_rate")), _interval(rate.get("low"), rate.get("high"))) for rate in found]
+        rows.add_row(f"{judge} (leads)" if judge == lead else judge, *(cell for pair in cells for cell in pair))
+    if best_base.get("win_rate") is not None:
+        rows.add_section()
+        against = f"{lead}, base at its best: {best_base['temperature']:g}"
+        rows.add_row(against, number(best_base["win_rate"]), _interval(best_base["low"], best_base["high"]))
     return rows
 
 
-def _models_table(base: Mapping[str, Any], tuned: Mapping[str, Any], kl: float | None) -> Table:
-    rows = table("metric", "base", "tuned")
+def _models_table(base: Mapping[str, Any], tuned: Mapping[str, Any], kl: Any, kl_high: Any) -> Table:
+    rows = table("metric, greedy", "base", "tuned")
     for name in [*base, *(name for name in tuned if name not in base)]:
         rows.add_row(name, number(base.get(name)), number(tuned.get(name)))
-    rows.add_row("KL from the base, nats per answer", "", number(kl))
+    rows.add_row("KL from the base, nats per answer (at most)", "", f"{number(kl)} ({number(kl_high)})")
     return rows
 
 
@@ -162,10 +171,10 @@ def _interval(low: Any, high: Any) -> str:
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
-def _written(state: RunState, output: str) -> dict[str, Any]:
-    """The summary.json in the folder of an output; empty where there is none."""
+def _read(state: RunState, output: str, file: str = "") -> dict[str, Any]:
+    """The object in the JSON file of an output, or in a file of its folder; empty where there is none."""
     artifact = _output(state, output)
-    return read_json(Path(artifact.path) / "summary.json") if artifact else {}
+    return read_json(Path(artifact.path) / file) if artifact else {}
 
 
 def _output(state: RunState, name: str) -> Any:

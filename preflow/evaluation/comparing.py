@@ -10,13 +10,19 @@ from preflow.rows import Evaluation
 from preflow.scoring.words import distinct_n, words
 
 
-def win_rates(rows: Sequence[Evaluation], seed: int) -> dict[str, WinRate]:
-    """The tuned model's win rate by every judge that scored both answers to some prompt. `seed` is the bootstrap's."""
-    tuned, base = ([row.answers[model] for row in rows] for model in ("tuned", "base"))
-    lengths = [answer.tokens for answer in tuned], [answer.tokens for answer in base]
+def win_rates(rows: Sequence[Evaluation], seed: int, *, base: str = "base") -> dict[str, WinRate]:
+    """The tuned model's win rate by every judge that scored both answers to some prompt.
+
+    Args:
+        rows: Evaluation rows of one temperature.
+        seed: Seed of the bootstrap.
+        base: The answers to compare with: `base` or `best_base`.
+    """
+    tuned, others = ([row.answers[model] for row in rows] for model in ("tuned", base))
+    lengths = [answer.tokens for answer in tuned], [answer.tokens for answer in others]
     rates = {
         judge: win_rate(
-            [answer.scores[judge] for answer in tuned], [answer.scores[judge] for answer in base], *lengths, seed=seed
+            [answer.scores[judge] for answer in tuned], [answer.scores[judge] for answer in others], *lengths, seed=seed
         )
         for judge in tuned[0].scores
     }
@@ -24,7 +30,7 @@ def win_rates(rows: Sequence[Evaluation], seed: int) -> dict[str, WinRate]:
 
 
 def measures(rows: Sequence[Evaluation], model: str) -> dict[str, float | None]:
-    """One model's measures over all prompts, as `ReportData.base` describes them."""
+    """One model's measures over all prompts: lengths, shares, and the mean score of each judge."""
     answers = [row.answers[model] for row in rows]
     texts, references = [answer.response for answer in answers], [row.reference for row in rows]
     spoken = [words(text) for text in texts]

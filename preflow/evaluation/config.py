@@ -9,17 +9,24 @@ from preflow.scoring.registry import check_roles
 from preflow.settings import ModelSettings
 
 
-class EvaluationConfig(ModelSettings):
-    """Which prompts both models answer, and how."""
+class AnswerSettings(ModelSettings):
+    """How evaluation prompts are answered."""
 
     batch_size: int = Field(64, ge=1, description="answers sampled at once")
-    max_prompts: int = Field(128, ge=0, description="test prompts to answer, in the order of their ids; 0 takes all")
-    temperature: float = Field(1.0, ge=0, description="sampling temperature; 0 takes the most likely token")
 
     @property
     def max_tokens(self) -> int:
-        """Longest answer that is compared, in tokens: twice the longest of training."""
+        """Longest answer that is compared, in tokens: twice the longest of training, so that few are cut off."""
         return 2 * self.target_sequence_length
+
+
+class EvaluationConfig(AnswerSettings):
+    """How the tuned model answers and is compared."""
+
+    temperature: float = Field(1.0, gt=0, description="sampling temperature of training, at which the KL is measured")
+    min_score_gap: float = Field(
+        0.05, ge=0, description="smallest difference of label scores that is a preference the reward model should have"
+    )
 
 
 def check(arguments: Mapping[str, Any]) -> None:

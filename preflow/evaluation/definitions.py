@@ -1,6 +1,7 @@
 """Definitions of every number in a report."""
 
-from preflow.evaluation.report_data import WITHOUT_ENDING, JudgeRole, ReportData, name_of
+from preflow.evaluation.names import WITHOUT_ENDING, JudgeRole, name_of
+from preflow.evaluation.report_data import ReportData
 
 # Short explanations of the roles, beside the judges' groups.
 GLOSSES: dict[JudgeRole, str] = {
@@ -26,6 +27,15 @@ _RATES = {
     "Better, worse, no clear difference": "Whether the 95 % interval of the win rate, or of a score's mean change, "
     "lies wholly above no difference, wholly below it, or across it. With many judges, one shows a difference by "
     "chance now and then.",
+    "Promoted": "Whether all conditions hold. They are about every judged temperature, so that a gain which is only a "
+    "lower temperature in disguise does not count.",
+    "Leading judge": "Decides the win rate of the headline: the label score, or else the first monitor, if PPO did not "
+    "maximize it and no scripted answer beats more than 5 % of reference answers by it.",
+    "Base at its best": "The base model at the temperature, of 0, 0.3, 0.5, 0.7 and 1, at which its answers to "
+    "validation prompts have the highest mean score by the leading judge.",
+    "Scripted answers": "Texts that say nothing, on 100 packaged prompts: the prompt's words shuffled, the prompt with "
+    "a filler word after every two, the prompt itself, one and the same answer, the reference of another prompt, no "
+    "answer, and one word again and again. A tie or a missing score counts one half.",
     "Won / tied / lost": "Test prompts on which the tuned model's answer scores higher, equal, or lower.",
 }
 _ROLES: dict[JudgeRole, str] = {
@@ -49,7 +59,8 @@ _MEASURES = {
     "have one.",
     "bleu": "Corpus BLEU by sacreBLEU with its default settings, 0 to 100, over prompts that have a reference.",
     "kl": "Mean over up to 64 test prompts, each with one answer of up to the training length that the tuned model "
-    "sampled at temperature 1: the KL divergence of the two next-token distributions, summed over the answer's tokens.",
+    "sampled at the temperature of training: the KL divergence of the two next-token distributions at that "
+    "temperature, summed over the answer's tokens.",
 }
 _REWARD = {
     "Reward model accuracy": "Share of held-out pairs in which it scores the preferred answer higher. The whisker "
@@ -74,11 +85,11 @@ _CURVES = {
 def all_definitions(data: ReportData) -> list[tuple[str, str]]:
     """Terms and their meanings, for the judges and measures this report shows."""
     roles = {f"Judge, {role}": text for role, text in _ROLES.items() if role in data.judge_roles.values()}
-    meanings = {**_MEASURES, **data.definitions}
+    meanings = {**_MEASURES, **data.summary["run"]["definitions"]}
     shown = {*data.judges, *data.base, *data.tuned, "kl"}
     keys = [key for key in dict.fromkeys([*data.judges, *meanings]) if key in shown and key in meanings]
     measures = {name_of(key): _sentence(meanings[key]) for key in keys}
-    reward = _REWARD if data.reward_summary else {}
+    reward = _REWARD if data.summary["run"]["reward_model"] else {}
     curves = _CURVES if data.training_log else {}
     return [pair for part in (_RATES, roles, measures, reward, curves) for pair in part.items()]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from preflow.evaluation.headline import make_headline
 from preflow.evaluation.report_data import ReportData
-from preflow.evaluation.tables import JudgeRow, MeasureRow, judge_rows, score_rows, text_rows
+from preflow.evaluation.tables import JudgeRow, MeasureRow, judge_rows, score_rows, temperature_rows, text_rows
 
 _ESCAPED = {ord(sign): f"\\{sign}" for sign in "\\`*_[]|~"} | {ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"}
 
@@ -12,23 +12,25 @@ _ESCAPED = {ord(sign): f"\\{sign}" for sign in "\\`*_[]|~"} | {ord("<"): "&lt;",
 def render_markdown(data: ReportData) -> str:
     """The finding, the win rates and base against tuned, as Markdown with tables of GitHub's form."""
     headline = make_headline(data)
-    count = len(data.evaluations)
-    run = f"{data.title}: base model {data.base_model}, policy {data.policy_digest}, {count} test prompts."
+    run, count = data.summary["run"], len(data.evaluations)
+    facts = f"Base model {run['base_model']}, policy {run['policy_digest']}, {count} test prompts."
     parts = [
         f"## {_text(headline.line)}",
         _text(headline.sentence),
         "\n".join(f"- **Note:** {_text(caution)}" for caution in headline.cautions),
-        _text(run),
-        _judge_table(judge_rows(data)),
+        _text(facts),
+        "\n".join(f"- {_text(reason)}" for reason in data.verdict.reasons),
+        _judge_table("By temperature", temperature_rows(data)),
+        _judge_table("Judge, greedily", judge_rows(data)),
         _measure_table([*score_rows(data), *text_rows(data)]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _judge_table(rows: Sequence[JudgeRow]) -> str:
+def _judge_table(title: str, rows: Sequence[JudgeRow]) -> str:
     if not rows:
         return ""
-    lines = ["| Judge | Role | Win rate | 95 % interval | At equal length | 95 % interval | Won / tied / lost |"]
+    lines = [f"| {title} | Role | Win rate | 95 % interval | At equal length | 95 % interval | Won / tied / lost |"]
     lines.append("|---|---|--:|--:|--:|--:|--:|")
     lines += [
         _line(row.name, row.role, row.raw, row.raw_interval, row.controlled, row.controlled_interval, row.counts)

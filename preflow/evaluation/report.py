@@ -1,6 +1,7 @@
 """The report: one self-contained HTML file without scripts or network requests."""
 
 import json
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from preflow.evaluation.answers import answer_categories, biggest_changes
 from preflow.evaluation.definitions import GLOSSES, all_definitions
 from preflow.evaluation.formats import number, percent, percent_range, signed, whole
 from preflow.evaluation.headline import make_headline
-from preflow.evaluation.report_data import ReportData, in_sentence, name_of, number_in
-from preflow.evaluation.tables import judge_rows, score_rows, text_rows
+from preflow.evaluation.names import in_sentence, name_of
+from preflow.evaluation.report_data import ReportData, number_in
+from preflow.evaluation.tables import canary_table, judge_bases, judge_rows, score_rows, temperature_rows, text_rows
 
 # Control characters have no meaning in HTML, and a null byte ends some readers' text: show them as their pictures
 # (U+2400 and up). A lone surrogate cannot be written as UTF-8.
@@ -51,6 +53,10 @@ def render_report(data: ReportData) -> str:
         headline_judge=name_of(data.headline_judge) if data.headline_judge else "",
         headline_row=next((row for row in judges if row.judge == data.headline_judge), None),
         judges=judges,
+        temperatures=temperature_rows(data),
+        canaries=canary_table(data),
+        bases=judge_bases(data),
+        run=data.summary["run"],
         judge_groups=[(role, list(rows)) for role, rows in groupby(judges, key=lambda row: row.role)],
         scores=score_rows(data),
         texts=text_rows(data),
@@ -61,7 +67,7 @@ def render_report(data: ReportData) -> str:
         categories=answer_categories(data),
         most_won=most_won,
         most_lost=most_lost,
-        parameters=[(key, _shown(value)) for key, value in data.parameters.items()],
+        parameters=[(key, _shown(value)) for key, value in data.summary["run"]["parameters"].items()],
         definitions=all_definitions(data),
     )
 
@@ -73,7 +79,8 @@ def across(share: float) -> str:
 
 def _reward_bars(data: ReportData) -> dict[str, Any]:
     """The reward model's accuracy and its baselines, as bars; no bars when the summary holds no accuracy."""
-    summary = data.reward_summary
+    summary = data.summary["run"]["reward_model"]
+    on_test = data.summary["reward_model_test"] or {}
     low, high = number_in(summary, "accuracy_low"), number_in(summary, "accuracy_high")
     candidates = [
         ("Reward model", "tuned", number_in(summary, "accuracy"), low, high),
@@ -86,9 +93,18 @@ def _reward_bars(data: ReportData) -> dict[str, Any]:
         "facts": [
             ("Training pairs", whole(number_in(summary, "train_pairs"))),
             ("Held-out pairs", whole(number_in(summary, "validation_pairs"))),
+            ("On test prompts", _on_test(on_test)),
             ("Zero point", number(number_in(summary, "zero_point"))),
         ],
     }
+
+
+def _on_test(found: Mapping[str, Any]) -> str:
+    """The reward model's accuracy on pairs of test prompts, with that of the rules."""
+    accuracy, longer, similarity = (
+        percent(number_in(found, name)) for name in ("accuracy", "baseline_longer", "baseline_similarity")
+    )
+    return f"{accuracy} of {whole(number_in(found, 'pairs'))} pairs (longer {longer}, similarity {similarity})"
 
 
 def _shown(value: Any) -> str:

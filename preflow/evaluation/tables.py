@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from preflow.evaluation.formats import MISSING, NARROW_SPACE, decimals, number, percent, percent_range, signed
-from preflow.evaluation.headline import Verdict, verdict_of
-from preflow.evaluation.report_data import JudgeRole, ReportData, name_of
+from preflow.evaluation.headline import Finding, finding_of
+from preflow.evaluation.names import CANARY_LIMIT, JudgeRole, at_temperature, name_of, temperature_key
+from preflow.evaluation.report_data import ReportData, number_in
 from preflow.evaluation.win_rates import WinRate
 from preflow.intervals import Interval, bootstrap_interval
 from preflow.rows import Answer
@@ -24,8 +25,8 @@ class JudgeRow:
     name: str
     role: JudgeRole
     win: WinRate | None
-    verdict: Verdict
-    controlled_verdict: Verdict
+    finding: Finding
+    controlled_finding: Finding
     raw: str
     raw_interval: str
     controlled: str
@@ -35,7 +36,7 @@ class JudgeRow:
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """One measure of both models, as text. `verdict` is `unclear` for measures where more is not better."""
+    """One measure of both models, as text. `finding` is `unclear` for measures where more is not better."""
 
     key: str
     name: str
@@ -44,24 +45,111 @@ class MeasureRow:
     tuned: str
     change: str
     interval: str
-    verdict: Verdict
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class BasisRow:
+    """What a judge rests on, and what was trained on that, as text."""
+
+    name: str
+    rests_on: str
+    trained: str
+
+
+@dataclass(frozen=True)
+class CanaryCell:
+    """The share of references that a canary beats, whether that is too much, and the share of the base's answers."""
+
+    references: str
+    base: str
+    too_many: bool
+
+
+@dataclass(frozen=True)
+class CanaryTable:
+    """How often each judge prefers a scripted answer; `rows` hold a judge's name and a cell for each canary."""
+
+    canaries: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[CanaryCell, ...]], ...]
 
 
 def judge_rows(data: ReportData) -> list[JudgeRow]:
-    """All judges with their win rates, by role."""
-    return [_judge_row(judge, data.judge_roles[judge], data.win_rates.get(judge)) for judge in data.judges]
+    """All judges with their greedy win rates, by role."""
+    return [
+        _judge_row(judge, name_of(judge), data.judge_roles[judge], data.win_rates.get(judge)) for judge in data.judges
+    ]
 
 
-def _judge_row(judge: str, role: JudgeRole, win: WinRate | None) -> JudgeRow:
+def temperature_rows(data: ReportData) -> list[JudgeRow]:
+    """The win rates of the headline's judge at each temperature, and against the base model at its best."""
+    judge = data.headline_judge
+    if judge is None:
+        return []
+    role, best = data.judge_roles[judge], data.summary["best_base"]
+    rows = [
+        _judge_row(judge, at_temperature(at).capitalize(), role, data.win_rates_at(at).get(judge))
+        for at in data.summary["temperatures"]
+    ]
+    if best.get("win_rate") is None:
+        return rows
+    win = WinRate(**{name: value for name, value in best.items() if name != "temperature"})
+    of_base = at_temperature(temperature_key(best["temperature"]))
+    return [*rows, _judge_row(judge, f"Greedily, against the base {of_base}, its best", role, win)]
+
+
+def canary_table(data: ReportData) -> CanaryTable:
+    """How often each judge prefers scripted answers to references and to the base model's answers."""
+    shares, wins = data.summary["canaries"], data.summary["canary_wins"]
+    canaries = tuple(next(iter(shares.values()), {}))
+    rows = [
+        (
+            name_of(judge),
+            tuple(
+                CanaryCell(
+                    percent(shares[judge][canary]),
+                    percent(wins.get(judge, {}).get(canary)),
+                    shares[judge][canary] > CANARY_LIMIT,
+                )
+                for canary in canaries
+            ),
+        )
+        for judge in data.judges
+        if judge in shares
+    ]
+    return CanaryTable(tuple(name_of(canary) for canary in canaries), tuple(rows))
+
+
+def judge_bases(data: ReportData) -> list[BasisRow]:
+    """What each judge rests on, and what else that was trained rests on the same."""
+    judges = data.summary["judges"]
+    trained = [judge for judge, about in judges.items() if about["role"] != "monitor"]
+    rows = []
+    for judge in data.judges:
+        about = judges[judge]
+        shared = [
+            name_of(other)
+            for other in trained
+            if other != judge
+            and judges[other]["role"] != "label score"
+            and {*judges[other]["bases"]} & {*about["bases"]}
+        ]
+        own = ["PPO maximized it"] if about["maximized"] else []
+        rests_on = ", ".join(about["bases"])
+        rows.append(BasisRow(name_of(judge), rests_on, ", ".join([*own, *shared]) or "nothing"))
+    return rows
+
+
+def _judge_row(judge: str, name: str, role: JudgeRole, win: WinRate | None) -> JudgeRow:
     if win is None:
-        return JudgeRow(judge, name_of(judge), role, None, "unclear", "unclear", MISSING, "", MISSING, "", MISSING)
+        return JudgeRow(judge, name, role, None, "unclear", "unclear", MISSING, "", MISSING, "", MISSING)
     return JudgeRow(
         judge=judge,
-        name=name_of(judge),
+        name=name,
         role=role,
         win=win,
-        verdict=verdict_of(win.low, win.high),
-        controlled_verdict=verdict_of(win.length_controlled_low, win.length_controlled_high),
+        finding=finding_of(win.low, win.high),
+        controlled_finding=finding_of(win.length_controlled_low, win.length_controlled_high),
         raw=percent(win.win_rate),
         raw_interval=percent_range(win.low, win.high),
         controlled=percent(win.length_controlled),
@@ -86,7 +174,9 @@ def text_rows(data: ReportData) -> list[MeasureRow]:
     }
     keys = [key for key in [*_TEXT_MEASURES, *dict.fromkeys(others)] if key in data.base or key in data.tuned]
     rows = [_measure_row(data, key, of_answer.get(key), judged=False) for key in keys]
-    kl = MeasureRow("kl", name_of("kl"), _UNITS["kl"], MISSING, number(data.kl), MISSING, "", "unclear")
+    kl = MeasureRow(
+        "kl", name_of("kl"), _UNITS["kl"], MISSING, number(number_in(data.summary, "kl")), MISSING, "", "unclear"
+    )
     return [*rows, kl]
 
 
@@ -104,9 +194,9 @@ def _measure_row(
     change = tuned - base if tuned is not None and base is not None else None
     interval = _change_interval(data, of_answer) if of_answer and change is not None else None
     span = f"{signed(scale * interval.low, digits)} to {signed(scale * interval.high, digits)}" if interval else ""
-    verdict: Verdict = "unclear"
+    finding: Finding = "unclear"
     if judged and interval:
-        verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "unclear"
+        finding = "better" if interval.low > 0 else "worse" if interval.high < 0 else "unclear"
     return MeasureRow(
         key=key,
         name=name_of(key),
@@ -115,7 +205,7 @@ def _measure_row(
         tuned=number(tuned, digits) + (unit if tuned is not None else ""),
         change=signed(change, digits) + (" points" if unit and change is not None else ""),
         interval=span,
-        verdict=verdict,
+        finding=finding,
     )
 
 

@@ -1,9 +1,11 @@
 """One response to each of many prompts, batch by batch."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from preflow.chat import encode_prompt
@@ -60,3 +62,9 @@ def sample_batches(
             )
             yield Batch(rows, samples, time.monotonic() - started)
             advance(len(rows))
+
+
+def uniforms_of(name: str, steps: int) -> Tensor:
+    """`[steps]` uniform random numbers that depend on an id (32 hex digits) alone, not on batch or process."""
+    generator = torch.Generator().manual_seed(uuid.UUID(name).int & 0x7FFF_FFFF_FFFF_FFFF)
+    return torch.rand(steps, generator=generator)

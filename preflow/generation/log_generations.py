@@ -1,7 +1,6 @@
 """Sample answers from the policy into the log, each exactly once, and write them out as rows."""
 
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from preflow import store
-from preflow.generation.batches import Batch, sample_batches
+from preflow.generation.batches import Batch, sample_batches, uniforms_of
 from preflow.generation.config import GenerationConfig
 from preflow.generation.prepacked_linear import pack_linear_layers
 from preflow.generation.sampler import decode
@@ -126,9 +125,3 @@ def _generations(batch: Batch, jobs: Sequence[Job], tokenizer: Any, **origin: An
         )
         for job, response, prompt_tokens, tokens, stopped in zip(*columns, strict=True)
     ]
-
-
-def uniforms_of(name: str, steps: int) -> torch.Tensor:
-    """`[steps]` uniform random numbers that depend on a generation id alone, not on batch or process."""
-    generator = torch.Generator().manual_seed(uuid.UUID(name).int & 0x7FFF_FFFF_FFFF_FFFF)
-    return torch.rand(steps, generator=generator)

@@ -80,8 +80,15 @@ CALLS: dict[str, dict[str, str]] = {
         "logging_dir": "tensorboard",
         "config": "all arguments",
     },
-    "eval_inference": {
+    "base_inference": {
+        "prompts": "path of prompts",
         "eval_prompts": "path of eval_prompts",
+        "model": "value of model",
+        "output": "path of base_answers",
+        "config": "all arguments",
+    },
+    "eval_inference": {
+        "base_answers": "path of base_answers",
         "pairs": "path of pairs",
         "base_model": "value of base_model",
         "policy": "path of policy",
@@ -89,13 +96,18 @@ CALLS: dict[str, dict[str, str]] = {
         "encoder": "value of encoder",
         "label_weights": "value of label_weights",
         "monitors": "value of monitors",
+        "reward_weights": "value of reward_weights",
+        "output": "path of evaluations",
+        "config": "all arguments",
+    },
+    "promote": {
+        "evaluations": "path of evaluations",
         "training_log": "path of training_log",
-        "evaluations_out": "path of evaluations",
+        "verdict_out": "path of verdict",
         "report_out": "path of report",
         "markdown_out": "path of markdown",
         "config": "all arguments",
     },
-    "promote": {"win_rate_low": "value of win_rate_low", "kl": "value of kl", "config": "all arguments"},
     "record_run": {
         "database_url": _DATABASE,
         "run_id": "value of run_id",
@@ -104,8 +116,7 @@ CALLS: dict[str, dict[str, str]] = {
         "evaluations": "path of evaluations",
         "report_uri": "uri of report",
         "policy_uri": "uri of policy",
-        "promoted": "value of promoted",
-        "reason": "value of reason",
+        "verdict": "path of verdict",
         "feedback_watermark": "value of feedback_watermark",
         "scored_generations": "path of scored_generations",
     },
@@ -115,7 +126,8 @@ _CONFIGS = {
     "train_reward_model": ("preflow.reward.config", "RewardModelConfig"),
     "ppo_optimize": ("preflow.ppo", "PPOConfig"),
     "eval_inference": ("preflow.evaluation.config", "EvaluationConfig"),
-    "promote": ("preflow.promotion", "PromotionConfig"),
+    "base_inference": ("preflow.evaluation.base_config", "BaseInferenceConfig"),
+    "promote": ("preflow.evaluation.verdict", "PromotionConfig"),
 }
 _ROC: dict[str, list[float]] = {"fpr": [], "tpr": [], "threshold": []}
 _SUMMARY = {"win_rate_low": 0.5, "kl": 1.0, "roc": _ROC, "confusion": [[1, 2], [3, 4]]}

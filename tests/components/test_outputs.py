@@ -33,9 +33,14 @@ def run(library: Library, artifact: Make) -> Callable[..., dict[str, Any]]:
         seen: dict[str, Any] = {}
         settings = SimpleNamespace(of=lambda arguments: arguments)
         members = {verb: lambda **arguments: seen.update(arguments) or dict(_SUMMARY), "PPOConfig": settings}
-        for config in ("generation.config", "reward.config", "evaluation.config"):
-            names = ("GenerationConfig", "RewardModelConfig", "EvaluationConfig")
-            library(f"preflow.{config}", **dict.fromkeys(names, settings))
+        configs = {
+            "generation.config": "GenerationConfig",
+            "reward.config": "RewardModelConfig",
+            "evaluation.config": "EvaluationConfig",
+            "evaluation.base_config": "BaseInferenceConfig",
+        }
+        for module, config in configs.items():
+            library(f"preflow.{module}", **{config: settings})
         library("preflow.store", database_url=str)
         library("preflow.runtime", prepare_process=lambda **_: None)
         library("preflow.ppo" if verb == "ppo_optimize" else VERBS[verb].module, **members)
@@ -84,10 +89,8 @@ def test_the_metrics_of_a_step_begin_with_its_name(run: Callable[..., dict[str, 
     assert run(verb)["metrics"].metadata == {f"{prefix}_{name}": value for name, value in _FLAT.items()}
 
 
-def test_the_evaluation_hands_its_two_numbers_to_promote(run: Callable[..., dict[str, Any]]) -> None:
-    found = run("eval_inference")
-    assert found["return"] == (0.6, 2.5)
-    assert found["evaluations"].metadata == _FLAT
+def test_the_figures_of_an_evaluation_are_its_metadata(run: Callable[..., dict[str, Any]]) -> None:
+    assert run("eval_inference")["evaluations"].metadata == _FLAT
 
 
 def test_the_reward_model_logs_its_curves(run: Callable[..., dict[str, Any]]) -> None:
@@ -116,8 +119,8 @@ def test_an_absent_artifact_is_none(run: Callable[..., dict[str, Any]], verb: st
 
 
 def test_artifacts_keep_their_types() -> None:
-    outputs = importlib.import_module("components.eval_inference").eval_inference.component_spec.outputs
-    types = {name: output.type for name, output in outputs.items()}
+    steps = [importlib.import_module(f"components.{verb}").__dict__[verb] for verb in ("eval_inference", "promote")]
+    types = {name: output.type for step in steps for name, output in step.component_spec.outputs.items()}
     assert types["report"] == f"{HTML.schema_title}@0.0.1"
     assert types["evaluations"] == f"{Dataset.schema_title}@0.0.1"
     assert types["metrics"] == f"{Metrics.schema_title}@0.0.1"

@@ -57,22 +57,26 @@ def judge(
     reward_model: Input[Model],
     evaluations: Output[Dataset],
     metrics: Output[Metrics],
+    verdict: Output[Dataset],
     report: Output[HTML],
     markdown: Output[Markdown],
-) -> NamedTuple("Promotion", [("promoted", bool), ("reason", str)]):
+):
     import json
     import os
 
     judges = {"label_score": {"win_rate": 0.8, "low": 0.7, "high": 0.9}}
     summary = {"win_rate": 0.8, "win_rates": judges, "kl": 3, "base": {"bleu": 1.0}, "tuned": {"bleu": 2.0}}
+    summary |= {"lead": "label_score", "temperatures": {"0": judges, "0.7": judges}, "kl_high": 4}
+    reached = {"promoted": True, "lead": "label_score", "reason": "Promoted: it wins", "reasons": ["holds: it wins"]}
     summary |= {"reward_model_accuracy": 0.75, "baseline_longer": 0.6}
     metrics.log_metric("eval_kl", 3.0)
     os.makedirs(evaluations.path)
     path = os.path.join(evaluations.path, "summary.json")
-    for place, text in ((path, json.dumps(summary)), (report.path, "<p>better</p>"), (markdown.path, "# better")):
+    written = {path: json.dumps(summary), verdict.path: json.dumps(reached)}
+    written |= {report.path: "<p>better</p>", markdown.path: "# better"}
+    for place, text in written.items():
         with open(place, "w", encoding="utf-8") as file:
             file.write(text)
-    return True, "the win rate's lower end 0.7 exceeds 0.5"
 
 
 @dsl.component(base_image=_IMAGE, install_kfp_package=False)

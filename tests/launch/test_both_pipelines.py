@@ -23,6 +23,7 @@ _EVERY_STEP_BUT_THE_RECORD = {
     "build-preferences",
     "train-reward-model",
     "ppo-optimize",
+    "base-inference",
     "eval-inference",
     "promote",
 }
@@ -102,7 +103,7 @@ def test_the_classic_stages_need_the_database_only_for_the_record(
         ),
         ({"reinforcement_learning_train_steps": 0}, "^--reinforcement-learning-train-steps: 0 given; it must be"),
         ({"reward_model_learning_rate": -1.0}, "^--reward-model-learning-rate: -1.0 given; it must be"),
-        ({"eval_temperature": -1.0}, "^--eval-temperature: -1.0 given; it must be"),
+        ({"eval_temperatures": [0.7]}, r"^--eval-temperatures: \[0.7\] given; it must hold 0"),
         ({"min_win_rate": 2.0}, "^--min-win-rate: 2.0 given; it must be"),
         ({"ppo_options": {"top_layers": 4}}, r"^`top_layers`: 4 given; .* adapters \(--lora-rank 16\)"),
         (

@@ -34,7 +34,8 @@ def test_a_run_leaves_its_folder_complete(launch: Launch, capsys: pytest.Capture
     assert (summary["win_rate"], summary["kl"], summary["win_rate_low"]) == (0.8, 3, None)
     assert summary["win_rates"]["label_score"]["low"] == 0.7
     assert (summary["reward_model_accuracy"], summary["baseline_longer"]) == (0.75, 0.6)
-    assert (summary["promoted"], summary["reason"]) == (True, "the win rate's lower end 0.7 exceeds 0.5")
+    assert (summary["promoted"], summary["reason"]) == (True, "Promoted: it wins")
+    assert summary["verdict"]["reasons"] == ["holds: it wins"]
     assert set(summary["seconds"]) == {"prepare", "train", "judge", "record"}
     assert summary["cached"] == []
     manifest = json.loads((run / "manifest.json").read_text())

@@ -17,7 +17,8 @@ from preflow.store import append_feedback, connect, list_runs
 from tests.tiny import questions, save_encoder, save_policy
 
 _PROMPTS, _SAMPLES = 40, 2
-_LEARNING = ["build-preferences", "train-reward-model", "ppo-optimize", "eval-inference", "promote", "record-run"]
+_JUDGING = ["base-inference", "eval-inference", "promote", "record-run"]
+_LEARNING = ["build-preferences", "train-reward-model", "ppo-optimize", *_JUDGING]
 _COLLECTING = ["validate-inputs", "log-generations", "auto-score", "feedback-snapshot"]
 
 
@@ -97,7 +98,8 @@ def test_the_loop(launched: Callable[..., Path], database_url: str) -> None:
     assert_complete(first, [*_COLLECTING, *_LEARNING])
     assert summary(first)["cached"] == []
     assert list((first / "tensorboard").glob("events.out.tfevents.*"))
-    assert summary(first)["win_rate"] == summary(first)["win_rates"]["label_score"]["win_rate"]
+    assert "label_score" in summary(first)["win_rates"]
+    assert set(summary(first)["temperatures"]) == {"0", "0.7"}
     kept = sum(split_of(row.prompt_id) != "test" for row in questions(_PROMPTS))
     [(rows, scored, prompts)] = query(
         database_url, "SELECT count(*), count(reward_score), count(DISTINCT prompt_id) FROM llm_logs"
@@ -118,12 +120,7 @@ def test_the_loop(launched: Callable[..., Path], database_url: str) -> None:
         append_feedback(connection, [judgement()])
     third = launched("rlhf", **settings)
     assert_complete(third, [*_COLLECTING, *_LEARNING])
-    # `promote` sees two numbers alone, which a model this small may well reach again.
-    assert [step for step in summary(third)["cached"] if step != "promote"] == [
-        "validate-inputs",
-        "log-generations",
-        "auto-score",
-    ]
+    assert set(summary(third)["cached"]) == {"validate-inputs", "log-generations", "auto-score", "base-inference"}
     [(again,)] = query(database_url, "SELECT count(*) FROM llm_logs")
     assert again == rows, "nothing was sampled again"
     pairs = next(one for one in artifacts(third) if one["name"] == "pairs")
@@ -142,7 +139,7 @@ def test_the_classic_stages(launched: Callable[..., Path], database_url: str, tm
     assert query(database_url, "SELECT count(*) FROM llm_logs") == [(0,)]
     found = summary(run)
     assert "label_score" not in found["win_rates"], "no label was made"
-    assert found["win_rate"] == found["win_rates"]["reward_model"]["win_rate"]
+    assert found["verdict"]["lead"] != "reward_model"
     pairs = next(one for one in artifacts(run) if one["name"] == "pairs")
     assert len(Path(pairs["uri"]).read_text().splitlines()) == len(given)
 

@@ -61,12 +61,23 @@ _PPO = {
     "checkpoint_root": "checkpoint_root",
     "code_version": "ppo_optimize_code",
 }
-_EVALUATE = {
+_BASE = {
+    "prompts": "validate-inputs.prompts",
     "eval_prompts": "validate-inputs.eval_prompts",
+    "model": "large_model_reference",
+    "policy_digest": "policy_digest",
+    "target_sequence_length": "target_sequence_length",
+    "max_prompts": "eval_max_prompts",
+    "num_validation_prompts": "num_validation_prompts",
+    "temperatures": "eval_temperatures",
+    "seed": "seed",
+    "code_version": "base_inference_code",
+}
+_EVALUATE = {
+    "base_answers": "base-inference.base_answers",
     "pairs": "build-preferences.pairs",
     "policy": "ppo-optimize.policy",
     "reward_model": "train-reward-model.reward_model",
-    "training_log": "ppo-optimize.training_log",
     "base_model": "large_model_reference",
     "policy_digest": "policy_digest",
     "encoder": "encoder_reference",
@@ -74,14 +85,15 @@ _EVALUATE = {
     "label_weights": "label_weights",
     "monitors": "monitors",
     "target_sequence_length": "target_sequence_length",
-    "max_prompts": "eval_max_prompts",
-    "temperature": "eval_temperature",
+    "reward_weights": "reward_weights",
+    "min_score_gap": "min_score_gap",
+    "temperature": "sampling_temperature",
     "seed": "seed",
     "code_version": "eval_inference_code",
 }
 _PROMOTE = {
-    "win_rate_low": "eval-inference.win_rate_low",
-    "kl": "eval-inference.kl",
+    "evaluations": "eval-inference.evaluations",
+    "training_log": "ppo-optimize.training_log",
     "min_win_rate": "min_win_rate",
     "max_kl": "max_kl",
     "code_version": "promote_code",
@@ -91,10 +103,9 @@ _RECORD = {
     "job_name": "= {{$.pipeline_job_name}}",
     "parameters": "parameters",
     "evaluations": "eval-inference.evaluations",
-    "report": "eval-inference.report",
+    "report": "promote.report",
     "policy": "ppo-optimize.policy",
-    "promoted": "promote.promoted",
-    "reason": "promote.reason",
+    "verdict": "promote.verdict",
     "database": "database",
 }
 
@@ -143,6 +154,7 @@ WIRES = {
         },
         "train-reward-model": _TRAIN_REWARD_MODEL,
         "ppo-optimize": _PPO,
+        "base-inference": _BASE,
         "eval-inference": _EVALUATE,
         "promote": _PROMOTE,
         "record-run": {
@@ -162,7 +174,8 @@ WIRES = {
         },
         "train-reward-model": _TRAIN_REWARD_MODEL,
         "ppo-optimize": _PPO,
-        "eval-inference": {**_EVALUATE, "label_weights": "= {}"},
+        "base-inference": _BASE,
+        "eval-inference": {**_EVALUATE, "label_weights": "= {}", "min_score_gap": "= 0.0"},
         "promote": _PROMOTE,
         "record-run": {**_RECORD, "pipeline": "= rlhf-from-preferences", "feedback_watermark": "= "},
     },

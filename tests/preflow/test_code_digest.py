@@ -38,11 +38,11 @@ def digests(tmp_path: Path) -> Callable[[], dict[str, str]]:
             "scoring/repetition.py",
             {"auto_score", "train_reward_model", "ppo_optimize", "eval_inference"},
         ),
-        ("evaluation/templates/report.html", {"eval_inference"}),
+        ("evaluation/templates/report.html", {"base_inference", "eval_inference", "promote"}),
         ("generation/log_generations.py", {"log_generations"}),
         ("promotion.py", {"promote"}),
         ("errors.py", set(VERBS)),
-        ("data/prompts.jsonl", set()),
+        ("data/prompts.jsonl", {"eval_inference"}),
     ],
 )
 def test_a_changed_file_changes_the_digests_of_the_verbs_that_run_it(

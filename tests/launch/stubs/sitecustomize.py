@@ -9,6 +9,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+_BOUNDS = {"win_rate": "", "low": "_low", "high": "_high"}
+
 
 def _lines(path: Path | None) -> int:
     return len(path.read_text().splitlines()) if path else 0
@@ -94,24 +96,44 @@ def ppo_optimize(*, output: Path, training_log: Path, config: Any, **_: Any) -> 
     return {"updates": 8, "kl_coeff": config.kl_coeff}
 
 
+def base_inference(*, output: Path, **_: Any) -> dict[str, Any]:
+    """Answers nothing."""
+    output.write_text("{}\n")
+    return {"replies": 1}
+
+
 def eval_inference(**given: Any) -> dict[str, Any]:
     """Answers one prompt twice and finds the second answer better."""
     from preflow.rows import Answer, Evaluation, write_rows
 
     answer = Answer(response="Water.", tokens=4, finish_reason="stop", scores={"relevance": 0.5})
     row = Evaluation(prompt_id="p2", prompt="What is rain?", answers={"base": answer, "tuned": answer})
-    given["evaluations_out"].mkdir()
-    write_rows(given["evaluations_out"] / "evaluations.jsonl", [row])
-    given["report_out"].write_text("<p>better</p>")
-    given["markdown_out"].write_text("better")
+    given["output"].mkdir()
+    write_rows(given["output"] / "evaluations.jsonl", [row])
     rate = {"win_rate": 0.75, "low": 0.625, "high": 0.875}
+    controlled = {f"length_controlled{rest}": rate[name] for name, rest in _BOUNDS.items()}
+    rates = {"label_score": {**rate, **controlled, "wins": 3, "ties": 0, "losses": 1}}
     summary = {
-        **{"win_rate": 0.75, "win_rate_low": 0.625, "win_rate_high": 0.875, "kl": 2.5},
-        **{"win_rates": {"label_score": rate}, "base": {"eos_rate": 0.5}, "tuned": {"eos_rate": 1.0}},
-        **json.loads((given["reward_model"] / "summary.json").read_text()),
-        **{"reward_model_accuracy": 0.75, "baseline_similarity": None},
+        **{"lead": "label_score", "win_rate": 0.75, "win_rate_low": 0.625, "win_rate_high": 0.875},
+        **{"win_rates": rates, "temperatures": {"0": rates, "0.7": rates}},
+        **{"best_base": {"temperature": 0.5, **rates["label_score"]}, "kl": 2.5, "kl_high": 3.5},
+        **{"base": {"eos_rate": 0.5}, "tuned": {"eos_rate": 1.0}},
+        **{"canaries": {"label_score": {"empty": 0.0}}, "canary_wins": {}, "reward_model_test": None},
+        **{"reward_model_accuracy": 0.75, "baseline_longer": 0.625, "baseline_similarity": 0.5},
+        "judges": {
+            "label_score": {"role": "label score", "bases": ["words"], "maximized": False},
+            "reward_model": {"role": "reward model", "bases": ["sentence encoder"], "maximized": True},
+        },
+        "run": {
+            "base_model": "tiny",
+            "policy_digest": "p1",
+            "max_tokens": 8,
+            "definitions": {},
+            "parameters": {},
+            "reward_model": json.loads((given["reward_model"] / "summary.json").read_text()),
+        },
     }
-    (given["evaluations_out"] / "summary.json").write_text(json.dumps(summary))
+    (given["output"] / "summary.json").write_text(json.dumps(summary))
     return summary
 
 
@@ -127,6 +149,7 @@ def install() -> None:
         "preflow.feedback.snapshot": feedback_snapshot,
         "preflow.preferences": build_preferences,
         "preflow.reward.train": train_reward_model,
+        "preflow.evaluation.base_inference": base_inference,
         "preflow.evaluation.eval_inference": eval_inference,
     }
     for module, verb in places.items():

@@ -1,17 +1,29 @@
 """A small, complete run to report on, that tests change piece by piece."""
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from preflow.evaluation.report_data import ReportData
-from preflow.evaluation.win_rates import win_rate
+from preflow.evaluation.verdict import PromotionConfig, reach_verdict
+from preflow.evaluation.win_rates import WinRate, win_rate
 from preflow.rows import Answer, Evaluation
 
 MakeData = Callable[..., ReportData]
 MakeRow = Callable[..., Evaluation]
+WIN = WinRate(0.7, 0.6, 0.8, 0.68, 0.58, 0.78, 8, 0, 4)
+REWARD_SUMMARY = {
+    "accuracy": 0.75,
+    "accuracy_low": 0.7,
+    "accuracy_high": 0.8,
+    "baseline_longer": 0.6,
+    "baseline_similarity": 0.55,
+    "train_pairs": 2000,
+    "validation_pairs": 500,
+    "zero_point": 0.2,
+}
 
 
 def evaluation(number: int, tuned: float | None = 0.8, base: float | None = 0.5, **fields: Any) -> Evaluation:
@@ -51,45 +63,62 @@ def make_row() -> MakeRow:
 
 @pytest.fixture
 def make_data() -> MakeData:
-    """Makes report data; keyword arguments replace fields. Win rates are computed when not given."""
+    """Makes report data; keyword arguments replace what it holds. Win rates are computed when not given."""
 
     def make(**changes: Any) -> ReportData:
-        rows = changes.get("evaluations", [evaluation(number) for number in range(12)])
-        roles = changes.get("judge_roles", {"label_score": "label score", "calm": "monitor"})
-        wins = {}
-        for judge in roles:
-            scores = {m: [row.answers[m].scores.get(judge) for row in rows] for m in ("tuned", "base")}
-            lengths = {m: [row.answers[m].tokens for row in rows] for m in ("tuned", "base")}
-            win = win_rate(scores["tuned"], scores["base"], lengths["tuned"], lengths["base"], seed=1, resamples=50)
-            if win is not None:
-                wins[judge] = win
-        data = ReportData(
-            title="run-1",
-            base_model="SmolLM2-135M-Instruct",
-            policy_digest="abc123",
-            max_tokens=64,
-            parameters={"kl_coeff": 0.05, "label_weights": {"relevance": 2.0}},
-            evaluations=rows,
-            win_rates=wins,
-            judge_roles=roles,
-            base={"label_score": 0.5, "response_tokens": 64.0, "eos_rate": 0.0, "distinct_1": 0.5, "rouge_l": None},
-            tuned={"label_score": 0.8, "response_tokens": 40.0, "eos_rate": 1.0, "distinct_1": 0.6, "rouge_l": None},
-            kl=3.5,
-            reward_summary={
-                "accuracy": 0.75,
-                "accuracy_low": 0.7,
-                "accuracy_high": 0.8,
-                "baseline_longer": 0.6,
-                "baseline_similarity": 0.55,
-                "train_pairs": 2000,
-                "validation_pairs": 500,
-                "zero_point": 0.2,
-            },
-            training_log=[update(number) for number in range(1, 4)],
-        )
-        return replace(data, **changes)
+        rows = changes.pop("evaluations", [evaluation(number) for number in range(12)])
+        log = changes.pop("training_log", [update(number) for number in range(1, 4)])
+        examples = changes.pop("examples", 8)
+        summary = make_summary(rows, **changes)
+        return ReportData(rows, summary, log, reach_verdict(summary, PromotionConfig()), examples)
 
     return make
+
+
+def make_summary(rows: list[Evaluation], **changes: Any) -> dict[str, Any]:
+    """What an evaluation of these rows found, at one temperature."""
+    roles = changes.pop("judge_roles", {"label_score": "label score", "calm": "monitor"})
+    wins = changes.pop("win_rates", None)
+    if wins is None:
+        wins = {judge: rate for judge in roles if (rate := rate_of(judge, rows)) is not None}
+    rates = {judge: dataclasses.asdict(rate) for judge, rate in wins.items()}
+    lead = next((judge for judge in roles if judge == "label_score"), None)
+    run = {
+        "base_model": "SmolLM2-135M-Instruct",
+        "policy_digest": "abc123",
+        "max_tokens": 64,
+        "parameters": {"kl_coeff": 0.05, "label_weights": {"relevance": 2.0}},
+        "definitions": {},
+        "reward_model": changes.pop("reward_summary", REWARD_SUMMARY),
+    }
+    run |= {name: changes.pop(name) for name in run if name in changes}
+    summary = {
+        "lead": lead,
+        "passed_over": {},
+        "temperatures": {"0": rates},
+        "best_base": {"temperature": 0.7, **dataclasses.asdict(WIN)},
+        "base": {"label_score": 0.5, "response_tokens": 64.0, "eos_rate": 0.0, "distinct_1": 0.5, "rouge_l": None},
+        "tuned": {"label_score": 0.8, "response_tokens": 40.0, "eos_rate": 1.0, "distinct_1": 0.6, "rouge_l": None},
+        "kl": 3.5,
+        "kl_high": 4.5,
+        "reward_model_test": None,
+        "canaries": {judge: {"copied_prompt": 0.03} for judge in roles},
+        "canary_wins": {judge: {"copied_prompt": 0.3} for judge in roles},
+        "judges": {judge: {"role": role, "bases": ["words"], "maximized": False} for judge, role in roles.items()},
+        **{
+            name if name.startswith("baseline") else f"reward_model_{name}": run["reward_model"].get(name)
+            for name in ("accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity")
+        },
+        "run": run,
+    }
+    return {**summary, **changes}
+
+
+def rate_of(judge: str, rows: list[Evaluation]) -> WinRate | None:
+    """The win rate by a judge over rows."""
+    scores = {m: [row.answers[m].scores.get(judge) for row in rows] for m in ("tuned", "base")}
+    lengths = {m: [row.answers[m].tokens for row in rows] for m in ("tuned", "base")}
+    return win_rate(scores["tuned"], scores["base"], lengths["tuned"], lengths["base"], seed=1, resamples=50)
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from preflow.chat import encode_prompt
-from preflow.evaluation.answering import Reply, answer, kl_per_response
+from preflow.evaluation.answering import answer, kl_per_response
 from preflow.evaluation.config import EvaluationConfig
+from preflow.generation.batches import uniforms_of
 from preflow.generation.sampler import sample
+from preflow.identity import digest_json
 from preflow.models import load_causal_lm, load_tokenizer
-from preflow.rows import Prompt
+from preflow.rows import Prompt, Reply
 from tests.tiny import questions, save_policy
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -46,8 +48,9 @@ def prompts() -> list[Prompt]:
 
 
 def answers(model: Any, tokenizer: Any, prompts: Sequence[Prompt], **given: Any) -> list[Reply]:
-    settings: dict[str, Any] = {"target_sequence_length": TOKENS // 2, "temperature": 0.0, "batch_size": 4}
-    return answer("answers", model, tokenizer, prompts, EvaluationConfig(**{**settings, **given}))
+    temperature = given.pop("temperature", 0.0)
+    settings: dict[str, Any] = {"target_sequence_length": TOKENS // 2, "batch_size": 4}
+    return answer("answers", model, tokenizer, prompts, temperature, EvaluationConfig(**{**settings, **given}))
 
 
 @torch.no_grad()
@@ -58,9 +61,10 @@ def test_answers_come_in_the_order_of_the_prompts(base: Any, tokenizer: Any, pro
         start = len(ids)
         while len(ids) < start + TOKENS and (len(ids) == start or ids[-1] != tokenizer.eos_token_id):
             ids.append(int(base(torch.tensor([ids])).logits[0, -1].argmax()))
-        stopped = ids[-1] == tokenizer.eos_token_id
+        reason = "stop" if ids[-1] == tokenizer.eos_token_id else "length"
         text = tokenizer.decode(ids[start:], skip_special_tokens=True).replace("\0", "")
-        assert reply == Reply(text, len(ids) - start, stopped)
+        made = {"temperature": 0.0, "response": text, "tokens": len(ids) - start, "finish_reason": reason}
+        assert reply == Reply(**prompt.model_dump(), **made)
 
 
 def test_the_batch_does_not_matter_to_the_most_likely_answers(base: Any, tokenizer: Any, prompts: list[Prompt]) -> None:
@@ -72,6 +76,7 @@ def test_the_batch_does_not_matter_to_the_most_likely_answers(base: Any, tokeniz
 def test_a_seed_decides_what_is_sampled(base: Any, tokenizer: Any, prompts: list[Prompt]) -> None:
     first = answers(base, tokenizer, prompts, temperature=1.0)
     assert answers(base, tokenizer, prompts, temperature=1.0) == first
+    assert answers(base, tokenizer, prompts[3:], temperature=1.0) == first[3:], "whatever else is answered"
     assert answers(base, tokenizer, prompts, temperature=1.0, seed=1) != first
 
 
@@ -79,16 +84,21 @@ def test_a_seed_decides_what_is_sampled(base: Any, tokenizer: Any, prompts: list
 def test_the_divergence_is_summed_over_vocabulary_and_positions(
     base: Any, tuned: Any, tokenizer: Any, prompts: list[Prompt]
 ) -> None:
-    config = EvaluationConfig(target_sequence_length=TOKENS, batch_size=100, seed=5)
+    temperature = 0.7
+    config = EvaluationConfig(target_sequence_length=TOKENS, batch_size=100, seed=5, temperature=temperature)
     found = kl_per_response(tuned, base, tokenizer, prompts, config)
-    encoded = sorted((encode_prompt(tokenizer, row.prompt) for row in prompts), key=lambda ids: -len(ids))
-    uniforms = torch.rand(len(prompts), TOKENS, generator=torch.Generator().manual_seed(5))
-    samples = sample(tuned, encoded, uniforms=uniforms, temperature=1.0, eos_ids=[tokenizer.eos_token_id], pad_id=0)
+    encoded = [encode_prompt(tokenizer, row.prompt) for row in prompts]
+    uniforms = torch.stack([uniforms_of(digest_json([row.prompt_id, 5]), TOKENS) for row in prompts])
+    samples = sample(
+        tuned, encoded, uniforms=uniforms, temperature=temperature, eos_ids=[tokenizer.eos_token_id], pad_id=0
+    )
     by_hand = {}
     for row, prompt in enumerate(encoded):
         response = samples.response_ids[row][samples.response_mask[row]].tolist()
         ids = torch.tensor([prompt + response])
-        said, meant = (model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1) for model in (tuned, base))
+        said, meant = (
+            (model(ids).logits[0, len(prompt) - 1 : -1] / temperature).log_softmax(-1) for model in (tuned, base)
+        )
         by_hand[tuple(prompt)] = float((said.exp() * (said - meant)).sum())
     expected = [by_hand[tuple(encode_prompt(tokenizer, row.prompt))] for row in prompts]
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from preflow.canaries import CANARIES
 from preflow.errors import PreflowError
+from preflow.evaluation.base_config import BaseInferenceConfig
+from preflow.evaluation.base_inference import base_inference
 from preflow.evaluation.config import EvaluationConfig, check
 from preflow.evaluation.eval_inference import eval_inference
+from preflow.evaluation.win_rates import outcome
 from preflow.models import load_tokenizer
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
@@ -21,6 +25,7 @@ from tests.tiny import questions
 pytestmark = pytest.mark.usefixtures("exact")
 WEIGHTS = {"relevance": 2.0, "ended_properly": 0.5}
 MONITORS = ["repetition", "reference_similarity"]
+TEMPERATURES = [0.0, 0.7]
 JUDGES = {"label_score", "label_score_without_ended_properly", *WEIGHTS, *MONITORS, "reward_model"}
 
 
@@ -48,7 +53,15 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
     model = RewardModel(str(encoder_folder), max_length=64)
     model.head.weight.data.normal_()
     model.save(tmp_path / "reward_model", {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8})
-    write_rows(tmp_path / "prompts.jsonl", questions(12, split="test", references=True))
+    write_rows(tmp_path / "prompts.jsonl", questions(4, split="validation", references=True))
+    write_rows(tmp_path / "eval_prompts.jsonl", questions(12, split="test", references=True))
+    base_inference(
+        prompts=tmp_path / "prompts.jsonl",
+        eval_prompts=tmp_path / "eval_prompts.jsonl",
+        model=str(policy_folder),
+        output=tmp_path / "base_answers.jsonl",
+        config=BaseInferenceConfig(target_sequence_length=6, batch_size=5, temperatures=TEMPERATURES),
+    )
     pairs = [
         Preference(
             prompt=row.prompt, chosen="good water", rejected="bad water", prompt_id=row.prompt_id, source="label",
@@ -58,11 +71,10 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
         for row in questions(3, split=split)
     ]  # fmt: skip
     write_rows(tmp_path / "pairs.jsonl", pairs)
-    (tmp_path / "log.jsonl").write_text(json.dumps({"update": 1, "reward_mean": 0.5, "kl": 0.1}) + "\n")
 
     def run(policy: Path, **given: Any) -> dict[str, Any]:
         settings: dict[str, Any] = {
-            "eval_prompts": tmp_path / "prompts.jsonl",
+            "base_answers": tmp_path / "base_answers.jsonl",
             "pairs": tmp_path / "pairs.jsonl",
             "base_model": str(policy_folder),
             "policy": policy,
@@ -70,10 +82,8 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
             "encoder": str(encoder_folder),
             "label_weights": WEIGHTS,
             "monitors": MONITORS,
-            "training_log": tmp_path / "log.jsonl",
-            "evaluations_out": tmp_path / "evaluations",
-            "report_out": tmp_path / "report.html",
-            "markdown_out": tmp_path / "report.md",
+            "reward_weights": {"reward_model": 1.0},
+            "output": tmp_path / "evaluations",
         }
         options = {name: given.pop(name) for name in EvaluationConfig.model_fields if name in given}
         config = EvaluationConfig(**{"target_sequence_length": 6, "batch_size": 5, **options})
@@ -82,48 +92,52 @@ def judge(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> Callable
     return run
 
 
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes the tiny models' judges for good ones: with random weights none tells a reference from a canary."""
+    monkeypatch.setattr("preflow.evaluation.leading.may_lead", lambda shares: True)
+
+
+def rows_of(tmp_path: Path) -> list[Evaluation]:
+    return read_rows(tmp_path / "evaluations" / "evaluations.jsonl", Evaluation)
+
+
+@pytest.mark.usefixtures("trusted")
 def test_an_untouched_policy_ties_with_its_base(
     save: Callable[..., Path], judge: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     summary = judge(save(0.0))
     assert summary["prompts"] == 12
-    assert summary["kl"] == pytest.approx(0.0, abs=1e-6)
-    assert set(summary["win_rates"]) == JUDGES
-    for rate in summary["win_rates"].values():
-        assert (rate["wins"], rate["ties"], rate["losses"]) == (0, 12, 0)
-        assert rate["win_rate"] == 0.5
-        assert rate["length_controlled"] == pytest.approx(0.5)
+    assert summary["kl"] == summary["kl_high"] == pytest.approx(0.0, abs=1e-6)
+    assert list(summary["temperatures"]) == ["0", "0.7"]
+    for rates in summary["temperatures"].values():
+        assert set(rates) == JUDGES
+        for rate in rates.values():
+            assert (rate["wins"], rate["ties"], rate["losses"]) == (0, 12, 0)
+            assert rate["length_controlled"] == pytest.approx(0.5)
     assert summary["base"] == summary["tuned"]
-    rows = read_rows(tmp_path / "evaluations" / "evaluations.jsonl", Evaluation)
-    assert [row.answers["base"] for row in rows] == [row.answers["tuned"] for row in rows]
-    assert [row.prompt_id for row in rows] == sorted(row.prompt_id for row in rows)
+    rows = rows_of(tmp_path)
+    assert all(row.answers["base"] == row.answers["tuned"] for row in rows)
+    for temperature in TEMPERATURES:
+        ids = [row.prompt_id for row in rows if row.temperature == temperature]
+        assert ids == sorted(ids)
+        assert len(ids) == 12
 
 
+@pytest.mark.usefixtures("trusted")
 def test_a_changed_policy_is_told_from_its_base(
     save: Callable[..., Path], judge: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     summary = judge(save(0.3))
-    assert summary["kl"] > 0.1
-    assert set(summary) == {
-        "prompts", "win_rate", "win_rate_low", "win_rate_high", "win_rates", "kl", "base", "tuned",
-        "reward_model_accuracy", "reward_model_accuracy_low", "reward_model_accuracy_high", "baseline_longer",
-        "baseline_similarity", "reward_model_test",
-    }  # fmt: skip
+    assert summary["kl_high"] > summary["kl"] > 0.1
+    assert json.loads((tmp_path / "evaluations" / "summary.json").read_text()) == summary
     assert (summary["reward_model_accuracy"], summary["baseline_longer"]) == (0.75, None)
-    written = json.loads((tmp_path / "evaluations" / "summary.json").read_text())
-    assert written == summary
-    for name in ("win_rates", "base", "tuned"):
-        labels = ["label_score", "label_score_without_ended_properly"]
-        assert list(written[name]) == [*labels, *sorted(set(written[name]) - set(labels))]
+    assert summary["lead"] == "label_score"
+    assert summary["win_rates"] == summary["temperatures"]["0"]
     leading = summary["win_rates"]["label_score"]
-    assert (summary["win_rate"], summary["win_rate_low"], summary["win_rate_high"]) == (
-        leading["win_rate"],
-        leading["low"],
-        leading["high"],
-    )
-    rows = read_rows(tmp_path / "evaluations" / "evaluations.jsonl", Evaluation)
-    assert any(row.answers["base"].response != row.answers["tuned"].response for row in rows)
-    for row in rows:
+    figures = [summary[name] for name in ("win_rate", "win_rate_low", "win_rate_high")]
+    assert figures == [leading[name] for name in ("win_rate", "low", "high")]
+    for row in rows_of(tmp_path):
         for given in row.answers.values():
             scores = given.scores
             assert set(scores) == JUDGES
@@ -133,32 +147,78 @@ def test_a_changed_policy_is_told_from_its_base(
             assert scores["label_score_without_ended_properly"] == pytest.approx(relevance)
             assert 1 <= given.tokens <= 12, "up to twice the training length"
             assert given.finish_reason == "stop" or given.tokens == 12
+    greedy = [row for row in rows_of(tmp_path) if row.temperature == 0]
+    assert any(row.answers["base"].response != row.answers["tuned"].response for row in greedy)
     for name in ("base", "tuned"):
-        measures = summary[name]
-        tokens = [row.answers[name].tokens for row in rows]
-        assert measures["response_tokens"] == pytest.approx(sum(tokens) / len(tokens))
-        stopped = [row.answers[name].finish_reason == "stop" for row in rows]
-        assert measures["eos_rate"] == pytest.approx(sum(stopped) / len(stopped))
-        assert {"distinct_1", "distinct_2", "rouge_l", "bleu"} | JUDGES <= set(measures)
-        judged = [row.answers[name].scores["reward_model"] for row in rows]
-        assert measures["reward_model"] == pytest.approx(sum(map(float, judged)) / len(judged))  # type: ignore[arg-type]
-    assert summary["reward_model_test"]["pairs"] == 3.0, "only test pairs"
-    assert "<html" in (tmp_path / "report.html").read_text()
-    assert "win" in (tmp_path / "report.md").read_text().lower()
+        tokens = [row.answers[name].tokens for row in greedy]
+        assert summary[name]["response_tokens"] == pytest.approx(sum(tokens) / len(tokens))
+        assert {"eos_rate", "distinct_1", "distinct_2", "rouge_l", "bleu"} | JUDGES <= set(summary[name])
 
 
-def test_without_labels_the_reward_model_leads(
+@pytest.mark.usefixtures("trusted")
+def test_the_third_arm_is_the_base_at_the_temperature_that_validation_prompts_choose(
+    save: Callable[..., Path], judge: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    summary = judge(save(0.3))
+    means = summary["base_by_temperature"]
+    assert list(means) == ["0", "0.3", "0.5", "0.7", "1"]
+    best = summary["best_base"]["temperature"]
+    assert means[f"{best:g}"] == max(means.values())
+    greedy = [row for row in rows_of(tmp_path) if row.temperature == 0]
+    outcomes = [
+        outcome(row.answers["tuned"].scores["label_score"], row.answers["best_base"].scores["label_score"])
+        for row in greedy
+    ]
+    assert summary["best_base"]["win_rate"] == pytest.approx(sum(map(float, outcomes)) / 12)  # type: ignore[arg-type]
+    if best == 0:
+        assert all(row.answers["best_base"] == row.answers["base"] for row in greedy)
+
+
+def test_judges_that_cannot_tell_canaries_from_references_do_not_lead(
+    save: Callable[..., Path], judge: Callable[..., dict[str, Any]]
+) -> None:
+    summary = judge(save(0.3))
+    assert set(summary["canaries"]) == JUDGES
+    assert all(set(shares) == set(CANARIES) for shares in summary["canaries"].values())
+    # Random embeddings know no meaning, and every canary but the empty one ends properly.
+    assert summary["lead"] is None
+    assert list(summary["passed_over"]) == ["label_score", *MONITORS]
+    assert "prefers the scripted answer" in summary["passed_over"]["label_score"]
+    assert summary["win_rate"] is summary["best_base"]["win_rate"] is None
+
+
+@pytest.mark.usefixtures("trusted")
+def test_the_reward_model_is_measured_on_labelled_answers_to_test_prompts(
+    save: Callable[..., Path], judge: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    summary = judge(save(0.3), min_score_gap=0.05)
+    assert summary["reward_model_test"]["pairs"] > 3, "the three given pairs, and those that label scores make"
+    assert 0 <= summary["reward_model_test"]["accuracy"] <= 1
+    assert judge(save(0.3), min_score_gap=100.0)["reward_model_test"]["pairs"] == 3
+
+
+@pytest.mark.usefixtures("trusted")
+def test_without_labels_the_first_monitor_leads_and_never_the_reward_model(
     save: Callable[..., Path], judge: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     train = [row for row in read_rows(tmp_path / "pairs.jsonl", Preference) if row.split == "train"]
     write_rows(tmp_path / "train.jsonl", train)
-    summary = judge(
-        save(0.3), label_weights={}, monitors=[], max_prompts=5, pairs=tmp_path / "train.jsonl", temperature=0.7
-    )
-    assert summary["prompts"] == 5
-    assert set(summary["win_rates"]) == {"reward_model"}
-    assert summary["win_rate"] == summary["win_rates"]["reward_model"]["win_rate"]
+    settings: dict[str, Any] = {"label_weights": {}, "pairs": tmp_path / "train.jsonl"}
+    summary = judge(save(0.3), **settings, monitors=MONITORS)
+    assert summary["lead"] == "repetition"
     assert summary["reward_model_test"] is None
+    summary = judge(save(0.3), **settings, monitors=[])
+    assert set(summary["win_rates"]) == {"reward_model"}
+    assert summary["lead"] is summary["win_rate"] is None
+
+
+@pytest.mark.usefixtures("trusted")
+def test_what_ppo_maximized_does_not_lead(save: Callable[..., Path], judge: Callable[..., dict[str, Any]]) -> None:
+    summary = judge(save(0.3), reward_weights={"scorer:relevance": 1.0})
+    assert summary["passed_over"] == {"label_score": "was maximized by PPO"}
+    assert summary["lead"] == "repetition"
+    assert summary["judges"]["relevance"]["maximized"]
+    assert not summary["judges"]["reward_model"]["maximized"]
 
 
 def test_a_folder_with_other_files_is_refused_before_any_model_is_loaded(
@@ -178,15 +238,14 @@ def test_a_metric_with_two_roles_is_refused_before_any_model_is_loaded(judge: Ca
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"temperature": -0.5}, "`temperature`: -0.5 given"),
-        ({"max_prompts": -1}, "`max_prompts`: -1 given"),
+        ({"temperature": 0.0}, "`temperature`: 0.0 given"),
         ({"monitors": ["charm"]}, "metric 'charm' is not known"),
         ({"label_weights": {"charm": 1.0}}, "metric 'charm' is not known"),
         ({"monitors": ["relevance"]}, "`monitors`: 'relevance' is in `label_weights` too"),
     ],
 )
 def test_arguments_are_checked_by_name(changes: dict[str, Any], message: str) -> None:
-    good = {"label_weights": {"relevance": 1.0}, "monitors": ["repetition"], "temperature": 0.0, "other": None}
+    good = {"label_weights": {"relevance": 1.0}, "monitors": ["repetition"], "temperature": 0.5, "other": None}
     check(good)
     check({**good, "label_weights": {}})
     with pytest.raises(PreflowError, match=message):

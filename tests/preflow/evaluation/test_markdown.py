@@ -8,7 +8,7 @@ MakeData = Callable[..., ReportData]
 
 def test_it_holds_the_finding_and_both_tables(make_data: MakeData) -> None:
     text = render_markdown(make_data())
-    assert text.startswith("## The tuned model is better than the base model\n")
+    assert text.startswith("## Promoted: better than the base model\n")
     assert "| Label score | label score | 100.0 % |" in text
     assert "| Answer length, tokens | 64.0 | 40.0 | −24.0 |" in text
 
@@ -18,7 +18,7 @@ def test_every_table_line_has_as_many_cells_as_its_head(make_data: MakeData) -> 
     for block, part in enumerate(render_markdown(make_data()).split("\n\n")):
         if part.startswith("|"):
             tables[block] = {line.count("|") for line in part.splitlines()}
-    assert len(tables) == 2
+    assert len(tables) == 3
     assert all(len(widths) == 1 for widths in tables.values())
 
 
@@ -33,5 +33,15 @@ def test_names_cannot_break_out_of_their_cell(make_data: MakeData) -> None:
 
 
 def test_a_run_without_judges_updates_or_summary_has_a_short_form(make_data: MakeData) -> None:
-    data = make_data(judge_roles={}, win_rates={}, base={}, tuned={}, kl=None, training_log=[], reward_summary={})
-    assert "No verdict" in render_markdown(data)
+    data = make_data(
+        judge_roles={},
+        win_rates={},
+        base={},
+        tuned={},
+        kl=None,
+        kl_high=None,
+        best_base={},
+        training_log=[],
+        reward_summary={},
+    )
+    assert "no judge can be trusted" in render_markdown(data)

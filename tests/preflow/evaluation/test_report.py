@@ -69,7 +69,7 @@ def test_every_link_leads_to_a_section(make_data: MakeData) -> None:
 
 def test_the_finding_and_all_prompts_are_there(make_data: MakeData) -> None:
     page = Page(render_report(make_data(examples=3)))
-    assert "The tuned model is better than the base model" in page.text
+    assert "Promoted: better than the base model" in page.text
     assert page.count("details", **{"class": "example"}) == 12
     assert sum("open" in attrs for tag, attrs in page.tags if attrs.get("class") == "example") == 3
     assert "cut off at the limit of 64 tokens" in page.text
@@ -120,7 +120,6 @@ def test_hostile_text_stays_text_everywhere(make_data: MakeData, make_row: MakeR
         answers={"base": answer, "tuned": answer},
     )
     data = make_data(
-        title=_HOSTILE,
         base_model=_HOSTILE,
         policy_digest=_HOSTILE,
         parameters={_HOSTILE: _HOSTILE, "nested": {_HOSTILE: [_HOSTILE]}},
@@ -142,7 +141,7 @@ def test_hostile_text_stays_text_everywhere(make_data: MakeData, make_row: MakeR
 
 
 def test_control_characters_and_surrogates_can_be_written(make_data: MakeData) -> None:
-    html = render_report(make_data(title="a\x1bb\r\nc\ud800d\x7f"))
+    html = render_report(make_data(base_model="a\x1bb\r\nc\ud800d\x7f"))
     assert "a␛b\nc\ufffdd␡" in html.encode("utf-8").decode("utf-8")
 
 
@@ -174,7 +173,7 @@ def test_a_reward_summary_without_baselines_shows_what_there_is(make_data: MakeD
 
 def test_null_scores_show_as_dashes(make_data: MakeData, make_row: MakeRow) -> None:
     page = Page(render_report(make_data(evaluations=[make_row(0, tuned=None), make_row(1, base=None, tuned=None)])))
-    assert "No verdict" in page.text
+    assert "fails" in page.text
     assert "not scored" in page.text
     assert "no prompt was scored" in page.text
     assert "nan" not in page.text.lower().split()
@@ -183,7 +182,8 @@ def test_null_scores_show_as_dashes(make_data: MakeData, make_row: MakeRow) -> N
 
 def test_a_bare_run_still_makes_a_page(make_data: MakeData) -> None:
     bare = make_data(
-        evaluations=[], win_rates={}, judge_roles={}, base={}, tuned={}, kl=None, reward_summary={}, training_log=[],
+        evaluations=[], win_rates={}, judge_roles={}, base={}, tuned={}, kl=None, kl_high=None, best_base={},
+        reward_summary={}, training_log=[],
         parameters={},
     )  # fmt: skip
     page = Page(render_report(bare))

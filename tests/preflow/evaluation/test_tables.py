@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
-from preflow.evaluation.report_data import ReportData, name_of
+from preflow.evaluation.names import name_of
+from preflow.evaluation.report_data import ReportData
 from preflow.evaluation.tables import judge_rows, score_rows, text_rows
 from preflow.rows import Evaluation
 
@@ -29,14 +30,14 @@ def test_each_model_and_the_change_with_its_interval(make_data: MakeData) -> Non
     (row,) = score_rows(make_data())
     # Every prompt of the sample gains 0.3, so the bootstrap has no spread.
     assert (row.base, row.tuned, row.change, row.interval) == ("0.500", "0.800", "+0.300", "+0.300 to +0.300")
-    assert row.verdict == "better"
+    assert row.finding == "better"
 
 
 def test_a_fall_is_worse_and_a_small_change_unclear(make_data: MakeData, make_row: MakeRow) -> None:
     fallen = make_data(evaluations=[make_row(n, tuned=0.1) for n in range(5)], tuned={"label_score": 0.1})
-    assert score_rows(fallen)[0].verdict == "worse"
+    assert score_rows(fallen)[0].finding == "worse"
     mixed = make_data(evaluations=[make_row(n, tuned=0.5 + (-1) ** n * 0.1) for n in range(20)])
-    assert score_rows(mixed)[0].verdict == "unclear"
+    assert score_rows(mixed)[0].finding == "unclear"
 
 
 def test_lengths_and_shares_have_their_own_units(make_data: MakeData) -> None:

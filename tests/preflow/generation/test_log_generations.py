@@ -14,8 +14,9 @@ import pytest
 
 from preflow.errors import PreflowError
 from preflow.generation import log_generations as module
+from preflow.generation.batches import uniforms_of
 from preflow.generation.config import GenerationConfig, check
-from preflow.generation.log_generations import log_generations, uniforms_of
+from preflow.generation.log_generations import log_generations
 from preflow.identity import generation_id, split_of
 from preflow.rows import Generation, ScoredGeneration, read_rows
 from preflow.scoring.auto_score import auto_score

@@ -1,0 +1,36 @@
+"""Settings of base-inference."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from preflow.evaluation.config import AnswerSettings
+from preflow.settings import require
+
+
+class BaseInferenceConfig(AnswerSettings):
+    """Which prompts the base model answers, and at which temperatures."""
+
+    max_prompts: int = Field(128, ge=0, description="test prompts to answer, in the order of their ids; 0 takes all")
+    num_validation_prompts: int = Field(
+        64,
+        ge=0,
+        description="validation prompts to answer, which choose the base model's best temperature; 0 takes all",
+    )
+    temperatures: list[float] = Field(
+        [0.0, 0.7], description="sampling temperatures to judge at; 0, greedy, must be one of them"
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        given = self.temperatures
+        require(all(value >= 0 for value in given), "temperatures", given, "must hold no negative number")
+        require(0.0 in given, "temperatures", given, "must hold 0, because the greedy answers decide the headline")
+        require(len(set(given)) == len(given), "temperatures", given, "must name each temperature once")
+        return self
+
+
+def check(arguments: Mapping[str, Any]) -> None:
+    """Raises a PreflowError if the arguments of base-inference do not make valid settings."""
+    BaseInferenceConfig.of(arguments)

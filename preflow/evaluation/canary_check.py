@@ -1,0 +1,85 @@
+"""Do judges prefer scripted answers to good ones? Then a policy that wins by them may have learned the script."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import preflow.data  # noqa: F401 (the packaged prompts belong to this module's code: another set is another check)
+from preflow.canaries import CANARIES
+from preflow.chat import last_user_turn
+from preflow.evaluation.judging import Panel, Scores
+from preflow.evaluation.names import CANARY_LIMIT
+from preflow.evaluation.win_rates import outcome
+from preflow.inputs import read_prompts
+from preflow.rows import Prompt, Reply
+
+PROMPTS = 100
+
+
+def canary_check(panel: Panel) -> dict[str, dict[str, float]]:
+    """By judge and canary, the share of `PROMPTS` packaged prompts on which the judge prefers it to the reference.
+
+    A tie, or a missing score, counts one half: a judge that cannot tell them apart is no judge. No judge is shown the
+    reference, which one that compares answers with it would merely recognise. The prompts are not among those that a
+    run on the packaged prompts trains on.
+    """
+    prompts = packaged_prompts()
+    good = [_unseen(scripted(row, row.reference or "")) for row in prompts]
+    replies = {name: [_unseen(row) for row in canary_replies(name, prompts)] for name in CANARIES}
+    scores = panel.scores([*good, *(reply for rows in replies.values() for reply in rows)])
+    parts = {name: range(start * len(good), (start + 1) * len(good)) for start, name in enumerate(CANARIES, start=1)}
+    return {
+        judge: {name: _share([column[row] for row in rows], column[: len(good)]) for name, rows in parts.items()}
+        for judge, column in scores.items()
+    }
+
+
+def canary_wins(panel: Panel, base: Sequence[Reply], scores: Scores) -> dict[str, dict[str, float]]:
+    """By judge and canary, the share of prompts on which the judge prefers it to the base model's answer.
+
+    Args:
+        panel: The judges; the reward model is not asked.
+        base: The base model's answers.
+        scores: Their scores.
+    """
+    wins: dict[str, dict[str, float]] = {}
+    for name in CANARIES:
+        column = panel.metric_scores(canary_replies(name, base))
+        for judge, found in column.items():
+            wins.setdefault(judge, {})[name] = _share(found, scores[judge])
+    return wins
+
+
+def canary_replies(name: str, prompts: Sequence[Prompt]) -> list[Reply]:
+    """The scripted answers to prompts; a prompt without a reference borrows one of a packaged prompt."""
+    packaged = [row.reference or "" for row in packaged_prompts()]
+    references = [row.reference or packaged[number % len(packaged)] for number, row in enumerate(prompts)]
+    answers = CANARIES[name]([last_user_turn(row.prompt) for row in prompts], references)
+    return [scripted(row, answer) for row, answer in zip(prompts, answers, strict=True)]
+
+
+def may_lead(shares: Mapping[str, float]) -> bool:
+    """Whether a judge prefers no canary to the reference too often; nothing is known of one that was not checked."""
+    return bool(shares) and all(share <= CANARY_LIMIT for share in shares.values())
+
+
+def scripted(prompt: Prompt, text: str) -> Reply:
+    """A text as an answer that ended."""
+    given = prompt.model_dump(include=set(Prompt.model_fields))
+    return Reply(**given, temperature=0.0, response=text, tokens=len(text.split()), finish_reason="stop")
+
+
+@cache
+def packaged_prompts() -> tuple[Prompt, ...]:
+    """The first packaged prompts outside the train split that have a reference, in the order of their ids."""
+    rows = [row for _, row in read_prompts("packaged:prompts") if row.split != "train" and row.reference]
+    return tuple(sorted(rows, key=lambda row: row.prompt_id)[:PROMPTS])
+
+
+def _unseen(reply: Reply) -> Reply:
+    return reply.model_copy(update={"reference": None})
+
+
+def _share(canary: Sequence[float | None], other: Sequence[float | None]) -> float:
+    """The share of answers that score higher than the other one; a tie and a missing score are halves."""
+    outcomes = [outcome(one, two) for one, two in zip(canary, other, strict=True)]
+    return sum(0.5 if won is None else won for won in outcomes) / len(outcomes)
