@@ -1,4 +1,4 @@
-"""Datasets that ship with the library, by name: `packaged:prompts`, `packaged:example-feedback`."""
+"""Datasets that ship with the library, by name, such as `packaged:prompts`."""
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -6,7 +6,11 @@ from importlib.resources.abc import Traversable
 from preflow.errors import PreflowError
 
 _PREFIX = "packaged:"
-_FILES = {"prompts": "prompts.jsonl", "example-feedback": "example_feedback.jsonl"}
+_FILES = {
+    "prompts": "prompts.jsonl",
+    "test-prompts": "test_prompts.jsonl",
+    "example-feedback": "example_feedback.jsonl",
+}
 
 
 def is_packaged(uri: str) -> bool:

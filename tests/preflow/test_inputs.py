@@ -237,6 +237,14 @@ def test_the_packaged_datasets_are_in_order(validate: Validate) -> None:
     assert min(counts["train_prompts"], counts["validation_prompts"], counts["eval_prompts"]) > 50
 
 
+def test_the_packaged_test_prompts_are_new_and_cover_the_same_categories() -> None:
+    known = [row for _, row in read_prompts("packaged:prompts")]
+    found = [row for _, row in read_prompts("packaged:test-prompts")]
+    assert Counter(row.category for row in found) == dict.fromkeys({row.category for row in known}, 8)
+    assert len({row.prompt_id for row in [*known, *found]}) == len(known) + 128
+    assert all(row.reference for row in found)
+
+
 def test_checking_the_form_loads_no_model_library() -> None:
     program = (
         f"import sys; from preflow.inputs import check; check({datasets()!r});"
