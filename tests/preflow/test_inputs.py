@@ -14,13 +14,14 @@ import pytest
 
 from preflow import models, rows, uris
 from preflow.errors import PreflowError
-from preflow.identity import prompt_id, split_of
+from preflow.identity import is_held_out, prompt_id, split_of
 from preflow.inputs import check, read_prompts, validate_inputs
 from preflow.rows import Feedback, Prompt, read_rows
 
 Validate = Callable[..., dict[str, int]]
 QUESTIONS = [f"What is {number}?" for number in range(40)]
-SPLITS = Counter(split_of(prompt_id(question)) for question in QUESTIONS)
+HELD_OUT = [question for question in QUESTIONS if is_held_out(prompt_id(question))]
+SPLITS = Counter("test" if question in HELD_OUT else split_of(prompt_id(question)) for question in QUESTIONS)
 OUTPUTS = ("prompts", "eval_prompts", "given_feedback")
 
 
@@ -80,11 +81,11 @@ def written(tmp_path: Path, name: str) -> list[Prompt]:
     return read_rows(tmp_path / "out" / name, Prompt)
 
 
-def test_the_test_split_is_held_out_to_judge_with(validate: Validate, tmp_path: Path) -> None:
+def test_without_an_evaluation_dataset_a_quarter_is_held_out_to_judge_with(validate: Validate, tmp_path: Path) -> None:
     counts = validate()
     kept, judged = written(tmp_path, "prompts"), written(tmp_path, "eval_prompts")
     assert {split_of(row.prompt_id) for row in kept} == {"train", "validation"}
-    assert {split_of(row.prompt_id) for row in judged} == {"test"}
+    assert [row.prompt for row in judged] == HELD_OUT
     assert len(kept) + len(judged) == 40
     assert (tmp_path / "out" / "given_feedback").read_text() == ""
     assert counts == {
@@ -95,7 +96,6 @@ def test_the_test_split_is_held_out_to_judge_with(validate: Validate, tmp_path: 
         "preferences": 0,
         "duplicate_prompts": 0,
         "duplicate_eval_prompts": 0,
-        "held_out_unused": 0,
         "moved_to_eval": 0,
         "identical_candidates": 0,
         "longest_prompt_tokens": 3,
@@ -109,7 +109,14 @@ def test_prompts_of_a_given_evaluation_set_are_not_trained_on(validate: Validate
     assert [row.prompt for row in written(tmp_path, "eval_prompts")] == [train, "New?"]
     assert train not in [row.prompt for row in written(tmp_path, "prompts")]
     assert (counts["moved_to_eval"], counts["duplicate_eval_prompts"]) == (1, 1)
-    assert counts["held_out_unused"] == SPLITS["test"]
+
+
+def test_with_an_evaluation_dataset_nothing_else_is_held_out(validate: Validate, tmp_path: Path) -> None:
+    counts = validate(eval_dataset=write(tmp_path / "eval.jsonl", {"prompt": "New?"}))
+    assert (counts["prompts"], counts["eval_prompts"]) == (40, 1)
+    assert counts["validation_prompts"] == SPLITS["validation"] + SPLITS["test"]
+    kept = {row.prompt: row.split for row in written(tmp_path, "prompts")}
+    assert {kept[question] for question in HELD_OUT} == {"validation"}
 
 
 def test_a_prompt_that_stands_twice_counts_once(validate: Validate, tmp_path: Path, prompts: str) -> None:
@@ -181,7 +188,7 @@ def test_nothing_is_written_when_anything_is_wrong(
 
 @pytest.mark.parametrize(
     ("split", "expected"),
-    [("train", "held out to judge with; give `eval_dataset` or add"), ("test", "left to train on; add")],
+    [("train", "held out to judge with; give `eval_dataset` or add"), ("validation", "left to train on; add")],
 )
 def test_a_dataset_that_leaves_a_side_empty_is_refused(tmp_path: Path, split: str, expected: str) -> None:
     one = next(question for question in QUESTIONS if split_of(prompt_id(question)) == split)
@@ -276,4 +283,4 @@ def test_a_split_that_a_row_brings_must_be_the_prompts(tmp_path: Path) -> None:
     other = write(tmp_path / "other.jsonl", {"prompt": question, "split": "test"})
     with pytest.raises(PreflowError, match="field 'split': is 'test', but this prompt is in the train split"):
         read_prompts(other)
-    assert [row.split for _, row in read_prompts(other, split="test")] == ["test"]
+    assert [row.split for _, row in read_prompts(other, split=lambda _: "test")] == ["test"]

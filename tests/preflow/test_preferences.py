@@ -23,7 +23,7 @@ def question(split: str, number: int = 0) -> str:
     return [next(found) for _ in range(number + 1)][-1]
 
 
-TRAIN, VALIDATION, TEST = (question(split) for split in ("train", "validation", "test"))
+TRAIN, VALIDATION, TEST = question("train"), question("validation"), question("validation", 9)
 
 
 def scored(prompt: str, response: str, score: float, sample: int = 0) -> ScoredGeneration:
@@ -194,7 +194,7 @@ def test_the_split_follows_from_the_prompt_unless_it_is_an_evaluation_prompt(bui
         pairwise(name, 0, prompt=text)
         for name, text in [("f1", TRAIN), ("f2", VALIDATION), ("f3", TEST), ("f4", question("train", 1))]
     ]
-    summary, pairs = build(judged=judged, eval_prompts=[question("train", 1)])
+    summary, pairs = build(judged=judged, eval_prompts=[TEST, question("train", 1)])
     expected = {TRAIN: "train", VALIDATION: "validation", TEST: "test", question("train", 1): "test"}
     assert {row.prompt: row.split for row in pairs} == expected
     assert summary["by_split"] == {"train": 2, "validation": 2, "test": 2}
@@ -300,9 +300,11 @@ def test_any_input_in_any_order_gives_the_same_sound_pairs(
     assert len(unordered) == len(pairs)
 
 
-def test_a_whole_file_makes_pairs_for_every_split_and_prefers_the_longer_answer(tmp_path: Path) -> None:
+def test_a_whole_file_makes_pairs_to_train_on_and_to_validate_with_and_prefers_the_longer_answer(
+    tmp_path: Path,
+) -> None:
     summary = build_given(tmp_path, [row for _, row in read_preferences(str(PREFERENCES)).rows])
     # 60 rows; the last two judge one pair both ways.
     assert (summary["pairs"], summary["ties_dropped"]) == (58, 1)
-    assert summary["by_split"] == {"train": 34, "validation": 14, "test": 10}
+    assert summary["by_split"] == {"train": 34, "validation": 24, "test": 0}
     assert summary["longer_chosen_share"] == pytest.approx(41 / 54)
