@@ -10,6 +10,7 @@ from preflow.errors import PreflowError
 from preflow.feedback.fields import Record, check_prompt, nonblank, vertex_prompt, wrong
 from preflow.feedback.importers import read_preferences
 from preflow.identity import is_held_out, prompt_id, split_of, with_instruction
+from preflow.packaged import eval_dataset_of
 from preflow.rows import Feedback, Prompt, PromptText, Row, Split, parse_row, read_records, write_rows
 
 _PROMPT_FORMS = "prompt rows (prompt; optional reference, category) and Vertex (input_text or messages)"
@@ -55,8 +56,9 @@ def validate_inputs(
     Args:
         prompt_dataset: Prompts: local path, gs:// URI or packaged name. Its train and validation splits are written.
         preference_dataset: Preferences in any form that `feedback.importers` reads, or '' for none.
-        eval_dataset: Evaluation prompts, or '' for the held-out quarter of `prompt_dataset`. A prompt in both datasets
-            is used for evaluation only.
+        eval_dataset: Evaluation prompts, or '' for the packaged test prompts if `prompt_dataset` is packaged:prompts,
+            and for the held-out quarter of any other `prompt_dataset`. A prompt in both datasets is used for evaluation
+            only.
         instruction: System turn for prompts and preferences without one.
         large_model_reference: The policy.
         reward_model_reference: The model that the reward model starts from.
@@ -140,6 +142,7 @@ def _prompt(record: Record, where: str, instruction: str, split_by_id: Callable[
 def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str, instruction: str) -> Inputs:
     if not prompt_dataset:
         raise PreflowError("`prompt_dataset`: none is given; give a path, a gs:// URI or packaged:prompts")
+    eval_dataset = eval_dataset_of(prompt_dataset, eval_dataset)
     judged = read_prompts(eval_dataset, instruction, lambda _: "test") if eval_dataset else []
     eval_ids = {row.prompt_id for _, row in judged}
     given = read_prompts(

@@ -16,6 +16,7 @@ from preflow import models, rows, uris
 from preflow.errors import PreflowError
 from preflow.identity import is_held_out, prompt_id, split_of
 from preflow.inputs import check, read_prompts, validate_inputs
+from preflow.packaged import eval_dataset_of
 from preflow.rows import Feedback, Prompt, read_rows
 
 Validate = Callable[..., dict[str, int]]
@@ -117,6 +118,21 @@ def test_with_an_evaluation_dataset_nothing_else_is_held_out(validate: Validate,
     assert counts["validation_prompts"] == SPLITS["validation"] + SPLITS["test"]
     kept = {row.prompt: row.split for row in written(tmp_path, "prompts")}
     assert {kept[question] for question in HELD_OUT} == {"validation"}
+
+
+@pytest.mark.parametrize(
+    ("prompt_dataset", "eval_dataset", "expected"),
+    [
+        ("packaged:prompts", "", "packaged:test-prompts"),
+        ("packaged:prompts", "mine.jsonl", "mine.jsonl"),
+        ("mine.jsonl", "", ""),
+        ("mine.jsonl", "packaged:test-prompts", "packaged:test-prompts"),
+    ],
+)
+def test_only_the_packaged_prompts_are_judged_with_the_packaged_test_prompts_by_default(
+    prompt_dataset: str, eval_dataset: str, expected: str
+) -> None:
+    assert eval_dataset_of(prompt_dataset, eval_dataset) == expected
 
 
 def test_a_prompt_that_stands_twice_counts_once(validate: Validate, tmp_path: Path, prompts: str) -> None:
@@ -241,7 +257,9 @@ def test_the_packaged_datasets_are_in_order(validate: Validate) -> None:
     )
     assert counts["preferences"] > 0
     assert counts["duplicate_prompts"] == 0
-    assert min(counts["train_prompts"], counts["validation_prompts"], counts["eval_prompts"]) > 50
+    assert counts["prompts"] == 660
+    assert min(counts["train_prompts"], counts["validation_prompts"]) > 200
+    assert counts["eval_prompts"] == 128
 
 
 def test_the_packaged_test_prompts_are_new_and_cover_the_same_categories() -> None:
