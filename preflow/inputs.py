@@ -10,6 +10,7 @@ from preflow.errors import PreflowError
 from preflow.feedback.fields import Record, check_prompt, nonblank, vertex_prompt, wrong
 from preflow.feedback.importers import read_preferences
 from preflow.identity import is_held_out, prompt_id, split_of, with_instruction
+from preflow.near_duplicates import near_duplicates
 from preflow.packaged import eval_dataset_of
 from preflow.rows import Feedback, Prompt, PromptText, Row, Split, parse_row, read_records, write_rows
 
@@ -57,8 +58,8 @@ def validate_inputs(
         prompt_dataset: Prompts: local path, gs:// URI or packaged name. Its train and validation splits are written.
         preference_dataset: Preferences in any form that `feedback.importers` reads, or '' for none.
         eval_dataset: Evaluation prompts, or '' for the packaged test prompts if `prompt_dataset` is packaged:prompts,
-            and for the held-out quarter of any other `prompt_dataset`. A prompt in both datasets is used for evaluation
-            only.
+            and for the held-out quarter of any other `prompt_dataset`. A prompt in both datasets, and one that
+            nearly repeats an evaluation prompt, is not trained on.
         instruction: System turn for prompts and preferences without one.
         large_model_reference: The policy.
         reward_model_reference: The model that the reward model starts from.
@@ -150,23 +151,29 @@ def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str
     )
     given_feedback, identical = read_preferences(preference_dataset, instruction) if preference_dataset else ([], 0)
     prompts = _distinct(given)
-    kept = [row for row in prompts if row.split != "test"]
+    others = [row for row in prompts if row.split != "test"]
     eval_prompts = _distinct(judged) if eval_dataset else [row for row in prompts if row.split == "test"]
-    train = sum(row.split == "train" for row in kept)
+    apart = _without_near_duplicates(others, of=eval_prompts)
+    train = [row for row in apart if row.split == "train"]
+    validation = _without_near_duplicates([row for row in apart if row.split == "validation"], of=train)
     if not train or not eval_prompts:
         purpose = "held out to judge with; give `eval_dataset` or" if train else "left to train on;"
         raise PreflowError(f"{prompt_dataset}: none of its {len(prompts)} prompts is {purpose} add prompts")
     counts = {
-        "prompts": len(kept),
-        "train_prompts": train,
-        "validation_prompts": len(kept) - train,
+        "prompts": len(train) + len(validation),
+        "train_prompts": len(train),
+        "validation_prompts": len(validation),
         "eval_prompts": len(eval_prompts),
         "preferences": len(given_feedback),
         "duplicate_prompts": len(given) - len(prompts),
         "duplicate_eval_prompts": len(judged) - len(eval_prompts) if eval_dataset else 0,
-        "moved_to_eval": len(prompts) - len(kept) if eval_dataset else 0,
+        "moved_to_eval": len(prompts) - len(others) if eval_dataset else 0,
+        "near_duplicates_of_eval": len(others) - len(apart),
+        "near_duplicates_of_train": len(apart) - len(train) - len(validation),
         "identical_candidates": identical,
     }
+    left = {row.prompt_id for row in [*train, *validation]}
+    kept = [row for row in prompts if row.prompt_id in left]
     return Inputs(
         kept, eval_prompts, [row for _, row in given_feedback], counts, _locations([*given, *judged], given_feedback)
     )
@@ -174,6 +181,13 @@ def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str
 
 def _split_with_held_out(prompt: str) -> Split:
     return "test" if is_held_out(prompt) else split_of(prompt)
+
+
+def _without_near_duplicates(prompts: Sequence[Prompt], of: Sequence[Prompt]) -> list[Prompt]:
+    left_out = near_duplicates(
+        {row.prompt_id: row.prompt for row in prompts}, {row.prompt_id: row.prompt for row in of}
+    )
+    return [row for row in prompts if row.prompt_id not in left_out]
 
 
 def _locations(

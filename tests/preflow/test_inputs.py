@@ -98,6 +98,8 @@ def test_without_an_evaluation_dataset_a_quarter_is_held_out_to_judge_with(valid
         "duplicate_prompts": 0,
         "duplicate_eval_prompts": 0,
         "moved_to_eval": 0,
+        "near_duplicates_of_eval": 0,
+        "near_duplicates_of_train": 0,
         "identical_candidates": 0,
         "longest_prompt_tokens": 3,
     }
@@ -118,6 +120,32 @@ def test_with_an_evaluation_dataset_nothing_else_is_held_out(validate: Validate,
     assert counts["validation_prompts"] == SPLITS["validation"] + SPLITS["test"]
     kept = {row.prompt: row.split for row in written(tmp_path, "prompts")}
     assert {kept[question] for question in HELD_OUT} == {"validation"}
+
+
+def test_prompts_that_nearly_repeat_an_evaluation_prompt_are_left_out(validate: Validate, tmp_path: Path) -> None:
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"{QUESTIONS[1]}!"}]
+    judged = write(tmp_path / "eval.jsonl", {"prompt": QUESTIONS[0].upper()}, {"prompt": said})
+    counts = validate(eval_dataset=judged)
+    assert [row.prompt for row in written(tmp_path, "prompts")] == QUESTIONS[2:]
+    assert (counts["prompts"], counts["eval_prompts"], counts["near_duplicates_of_eval"]) == (38, 2, 2)
+    assert counts["moved_to_eval"] == 0
+
+
+def test_validation_prompts_that_nearly_repeat_a_train_prompt_are_left_out(validate: Validate, tmp_path: Path) -> None:
+    texts = [text for number in range(40) for text in (f"What is {number}?", f"what is {number}", f"What is {number}!")]
+    splits: dict[str, set[str]] = {}
+    for text in texts:
+        splits.setdefault(text.lower().rstrip("?!"), set()).add(split_of(prompt_id(text)))
+    assert sum(len(found) == 2 for found in splits.values()) > 10, "the case is worth testing"
+    eval_dataset = write(tmp_path / "eval.jsonl", {"prompt": "New?"})
+    prompt_dataset = write(tmp_path / "texts.jsonl", *({"prompt": text} for text in texts))
+    counts = validate(prompt_dataset=prompt_dataset, eval_dataset=eval_dataset)
+    kept: dict[str, set[str]] = {}
+    for row in written(tmp_path, "prompts"):
+        kept.setdefault(str(row.prompt).lower().rstrip("?!"), set()).add(row.split)
+    assert len(kept) == 40
+    assert all(len(found) == 1 for found in kept.values())
+    assert counts["near_duplicates_of_train"] == 120 - counts["prompts"] > 10
 
 
 @pytest.mark.parametrize(
@@ -268,6 +296,11 @@ def test_the_packaged_test_prompts_are_new_and_cover_the_same_categories() -> No
     assert Counter(row.category for row in found) == dict.fromkeys({row.category for row in known}, 8)
     assert len({row.prompt_id for row in [*known, *found]}) == len(known) + 128
     assert all(row.reference for row in found)
+
+
+def test_no_packaged_prompt_nearly_repeats_one_that_is_judged_with(validate: Validate) -> None:
+    counts = validate(prompt_dataset="packaged:prompts", prompt_sequence_length=512)
+    assert (counts["near_duplicates_of_eval"], counts["near_duplicates_of_train"]) == (0, 0)
 
 
 def test_checking_the_form_loads_no_model_library() -> None:

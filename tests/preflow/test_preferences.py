@@ -12,7 +12,17 @@ from preflow.errors import PreflowError
 from preflow.feedback.importers import read_preferences
 from preflow.identity import prompt_id, split_of
 from preflow.preferences import build_preferences, check
-from preflow.rows import Feedback, JudgedResponse, Preference, Prompt, ScoredGeneration, read_rows, write_rows
+from preflow.rows import (
+    Feedback,
+    JudgedResponse,
+    Message,
+    Preference,
+    Prompt,
+    PromptText,
+    ScoredGeneration,
+    read_rows,
+    write_rows,
+)
 
 PREFERENCES = Path(__file__).parents[1] / "data" / "preferences.jsonl"
 
@@ -72,7 +82,7 @@ def build(tmp_path: Path) -> Build:
         labels: Sequence[ScoredGeneration] = (),
         judged: Sequence[Feedback] = (),
         given: Sequence[Feedback] = FILLER,
-        eval_prompts: Sequence[str] = (TEST,),
+        eval_prompts: Sequence[PromptText] = (TEST,),
         gap: float = 0.05,
     ) -> tuple[dict[str, Any], list[Preference]]:
         write_rows(tmp_path / "labels", labels)
@@ -198,6 +208,26 @@ def test_the_split_follows_from_the_prompt_unless_it_is_an_evaluation_prompt(bui
     expected = {TRAIN: "train", VALIDATION: "validation", TEST: "test", question("train", 1): "test"}
     assert {row.prompt: row.split for row in pairs} == expected
     assert summary["by_split"] == {"train": 2, "validation": 2, "test": 2}
+
+
+def test_nothing_is_trained_on_a_prompt_that_nearly_repeats_an_evaluation_prompt(build: Build) -> None:
+    said: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TRAIN.upper()}]
+    labels = [scored(TRAIN, "a", 0.9), scored(TRAIN, "b", 0.1)]
+    given = [*FILLER, pairwise("f1", 0, prompt=f"{TRAIN} ?")]
+    judged = [pairwise("f2", 0, prompt=TRAIN.replace(" ", "  "))]
+    summary, pairs = build(labels, judged=judged, given=given, eval_prompts=[said])
+    assert {row.split for row in pairs if row.prompt in (TRAIN, f"{TRAIN} ?", TRAIN.replace(" ", "  "))} == {"test"}
+    assert summary["by_split"] == {"train": 1, "validation": 1, "test": 3}
+    assert summary["near_duplicates"] == 3
+
+
+def test_a_validation_prompt_that_nearly_repeats_a_train_prompt_is_trained_on(build: Build) -> None:
+    spelled = (text for text in map("WHAT IS {}?".format, range(1000)) if split_of(prompt_id(text)) == "validation")
+    other = next(text for text in spelled if split_of(prompt_id(text.capitalize())) == "train")
+    judged = [pairwise("f1", 0, prompt=other), pairwise("f2", 0, prompt=other.capitalize())]
+    summary, pairs = build(judged=judged)
+    assert [row.split for row in pairs if row.prompt in (other, other.capitalize())] == ["train", "train"]
+    assert summary["near_duplicates"] == 1
 
 
 def test_the_share_of_longer_choices_leaves_equal_lengths_out(build: Build) -> None:
