@@ -157,7 +157,8 @@ def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str
     train = [row for row in apart if row.split == "train"]
     validation = _without_near_duplicates([row for row in apart if row.split == "validation"], of=train)
     if not train or not eval_prompts:
-        purpose = "held out to judge with; give `eval_dataset` or" if train else "left to train on;"
+        near = f" ({len(others) - len(apart)} nearly repeat a prompt to judge with)" if len(others) > len(apart) else ""
+        purpose = "held out to judge with; give `eval_dataset` or" if train else f"left to train on{near};"
         raise PreflowError(f"{prompt_dataset}: none of its {len(prompts)} prompts is {purpose} add prompts")
     counts = {
         "prompts": len(train) + len(validation),

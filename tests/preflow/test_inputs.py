@@ -131,6 +131,13 @@ def test_prompts_that_nearly_repeat_an_evaluation_prompt_are_left_out(validate: 
     assert counts["moved_to_eval"] == 0
 
 
+def test_nothing_left_but_near_duplicates_is_named(tmp_path: Path) -> None:
+    given = write(tmp_path / "given.jsonl", *({"prompt": text} for text in ("One?", "one", "ONE!")))
+    judged = write(tmp_path / "eval.jsonl", {"prompt": "One"})
+    with pytest.raises(PreflowError, match=r"none of its 3 prompts is left to train on \(3 nearly repeat a prompt to"):
+        check(datasets(prompt_dataset=given, eval_dataset=judged))
+
+
 def test_validation_prompts_that_nearly_repeat_a_train_prompt_are_left_out(validate: Validate, tmp_path: Path) -> None:
     texts = [text for number in range(40) for text in (f"What is {number}?", f"what is {number}", f"What is {number}!")]
     splits: dict[str, set[str]] = {}
