@@ -30,7 +30,8 @@ def validate_inputs(
     Args:
         prompt_dataset: Prompts to train on.
         preference_dataset: Given preferences, or '' for none.
-        eval_dataset: Prompts to judge with, or '' for the test split of the prompts.
+        eval_dataset: Prompts to judge with, or '' for the packaged test prompts with the packaged prompts, and for the
+            held-out quarter of any others.
         datasets_digest: Digest of the contents of the three; only in the cache key.
         instruction: System turn for prompts without one.
         large_model_reference: The policy to tune.

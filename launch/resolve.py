@@ -16,7 +16,7 @@ from launch.values import check, complete
 from preflow.code_digest import code_digest
 from preflow.errors import PreflowError
 from preflow.input_digests import datasets_digest, folders_digest
-from preflow.packaged import is_packaged
+from preflow.packaged import eval_dataset_of, is_packaged
 from preflow.ppo.config import classifier_of
 from preflow.uris import is_gcs
 from preflow.verbs import VERBS
@@ -87,12 +87,17 @@ def _fillers(values: Mapping[str, Any], database: str) -> dict[str, Callable[[],
     classifiers = [classifier_of(part)[0] for part in values.get("reward_weights", ())]
     return {
         **{f"{name}_code": partial(code_digest, verb.module) for name, verb in VERBS.items()},
-        "datasets_digest": lambda: datasets_digest(values[name] for name in _DATASETS),
+        "datasets_digest": lambda: datasets_digest(_datasets_read(values)),
         **{name: partial(folders_digest, [values.get(model, "")]) for name, model in _MODELS.items()},
         "classifiers_digest": partial(folders_digest, classifiers),
         "store_id": partial(in_store, store.store_id),
         "feedback_watermark": partial(in_store, store.feedback_watermark),
     }
+
+
+def _datasets_read(values: Mapping[str, Any]) -> list[str]:
+    prompts, preferences, judged = (values[name] for name in _DATASETS)
+    return [prompts, preferences, eval_dataset_of(prompts, judged)]
 
 
 def _absolute(parameters: Mapping[str, Any]) -> dict[str, Any]:

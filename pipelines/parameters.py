@@ -98,7 +98,11 @@ _TABLE = (
         "preference_dataset", str, "packaged:example-feedback",
         f"given preferences {_FILE}example-feedback); '' for none", "Data",
     ),
-    Parameter("eval_dataset", str, "", "prompts to judge with; '' for the test split of the prompts", "Data"),
+    Parameter(
+        "eval_dataset", str, "",
+        f"prompts to judge with {_FILE}test-prompts); '' for packaged:test-prompts with packaged:prompts, and for a "
+        "held-out quarter of any other prompts", "Data",
+    ),
     Parameter("instruction", str, "", "system turn for prompts without one", "Data"),
     *_settings("Data", "train_reward_model", RewardModelConfig, "prompt_sequence_length", "target_sequence_length"),
     Parameter("large_model_reference", str, "SmolLM2-135M-Instruct", f"policy to tune {_MODEL}", "Models"),

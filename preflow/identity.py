@@ -14,7 +14,7 @@ from typing import Any
 from preflow.rows import Message, PromptText, Split
 
 _GENERATIONS = uuid.UUID("6f4f0a6e-3f0d-5b6b-9a53-0f5c6a0c7a11")
-_TRAIN_SHARE, _VALIDATION_SHARE = 0.60, 0.15
+_TRAIN_SHARE, _HELD_OUT_SHARE = 0.60, 0.25
 
 
 def as_messages(prompt: PromptText) -> list[Message]:
@@ -48,21 +48,27 @@ def generation_id(prompt: str, model_digest: str, sampling: Mapping[str, Any], s
 
 
 def split_of(prompt: str, eval_ids: Collection[str] = ()) -> Split:
-    """The split of a prompt: test if it is in the evaluation dataset, else from its id alone.
+    """The split of a prompt: test if the run judges with it, else train (60 % of ids) or validation by its id alone.
 
-    60 % of ids are train, 15 % validation and 25 % test. A prompt is always in the same split: new data never moves it,
-    and it is in the same one in every dataset.
+    New data never moves a prompt between train and validation, and it is in the same one of them in every dataset.
 
     Args:
         prompt: The id of a prompt.
-        eval_ids: Prompt ids of a run's evaluation dataset.
+        eval_ids: Ids of the prompts that the run judges with.
     """
     if prompt in eval_ids:
         return "test"
-    position = int(hashlib.sha256(f"split:{prompt}".encode()).hexdigest()[:8], 16) / 0x1_0000_0000
-    if position < _TRAIN_SHARE:
-        return "train"
-    return "validation" if position < _TRAIN_SHARE + _VALIDATION_SHARE else "test"
+    return "train" if _position(prompt) < _TRAIN_SHARE else "validation"
+
+
+def is_held_out(prompt: str) -> bool:
+    """Whether a prompt is in the quarter of ids that a run without an evaluation dataset judges with; none is train."""
+    return _position(prompt) >= 1 - _HELD_OUT_SHARE
+
+
+def _position(prompt: str) -> float:
+    """Where a prompt's id stands in [0, 1), at random but always in the same place."""
+    return int(hashlib.sha256(f"split:{prompt}".encode()).hexdigest()[:8], 16) / 0x1_0000_0000
 
 
 def digest_json(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Reads and checks the datasets and models of a run before anything expensive starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,9 @@ from preflow.chat import check_length
 from preflow.errors import PreflowError
 from preflow.feedback.fields import Record, check_prompt, nonblank, vertex_prompt, wrong
 from preflow.feedback.importers import read_preferences
-from preflow.identity import prompt_id, split_of, with_instruction
+from preflow.identity import is_held_out, prompt_id, split_of, with_instruction
+from preflow.near_duplicates import near_duplicates
+from preflow.packaged import eval_dataset_of
 from preflow.rows import Feedback, Prompt, PromptText, Row, Split, parse_row, read_records, write_rows
 
 _PROMPT_FORMS = "prompt rows (prompt; optional reference, category) and Vertex (input_text or messages)"
@@ -54,8 +57,9 @@ def validate_inputs(
     Args:
         prompt_dataset: Prompts: local path, gs:// URI or packaged name. Its train and validation splits are written.
         preference_dataset: Preferences in any form that `feedback.importers` reads, or '' for none.
-        eval_dataset: Evaluation prompts, or '' for the test split of `prompt_dataset`. A prompt in both datasets is
-            used for evaluation only.
+        eval_dataset: Evaluation prompts, or '' for the packaged test prompts if `prompt_dataset` is packaged:prompts,
+            and for the held-out quarter of any other `prompt_dataset`. A prompt in both datasets, and one that
+            nearly repeats an evaluation prompt, is not trained on.
         instruction: System turn for prompts and preferences without one.
         large_model_reference: The policy.
         reward_model_reference: The model that the reward model starts from.
@@ -99,14 +103,14 @@ class PromptRecord(Row):
     split: Split | None = None
 
 
-def read_prompts(uri: str, instruction: str = "", split: Split | None = None) -> list[tuple[str, Prompt]]:
+def read_prompts(uri: str, instruction: str = "", split: Callable[[str], Split] = split_of) -> list[tuple[str, Prompt]]:
     """Reads a prompt dataset, each row with its location, such as `prompts.jsonl, line 3`.
 
     Args:
         uri: Local path, gs:// URI or packaged name of JSON Lines: prompt rows, or Vertex rows, whose other fields are
             ignored, so that a preference file can serve.
         instruction: System turn for prompts without one.
-        split: The split of every prompt; None takes it from each prompt's id.
+        split: The split of a prompt, given its id.
 
     Raises:
         PreflowError: A record has neither form or a wrong value; the message names file, line and field.
@@ -114,7 +118,7 @@ def read_prompts(uri: str, instruction: str = "", split: Split | None = None) ->
     return [(where, _prompt(record, where, instruction, split)) for where, record in read_records(uri)]
 
 
-def _prompt(record: Record, where: str, instruction: str, split: Split | None) -> Prompt:
+def _prompt(record: Record, where: str, instruction: str, split_by_id: Callable[[str], Split]) -> Prompt:
     if "prompt" in record:
         given = parse_row(PromptRecord, record, where)
         check_prompt(given.prompt, "prompt", where)
@@ -130,7 +134,7 @@ def _prompt(record: Record, where: str, instruction: str, split: Split | None) -
         raise wrong(where, "prompt_id", f"is not the id of this prompt ({prompt_id(given.prompt)}); leave it out")
     prompt = with_instruction(given.prompt, instruction)
     name = prompt_id(prompt)
-    split = split or split_of(name)
+    split = split_by_id(name)
     if given.split not in (None, split):
         raise wrong(where, "split", f"is '{given.split}', but this prompt is in the {split} split; leave it out")
     return Prompt(prompt_id=name, prompt=prompt, split=split, reference=given.reference, category=given.category)
@@ -139,33 +143,52 @@ def _prompt(record: Record, where: str, instruction: str, split: Split | None) -
 def _read_inputs(prompt_dataset: str, preference_dataset: str, eval_dataset: str, instruction: str) -> Inputs:
     if not prompt_dataset:
         raise PreflowError("`prompt_dataset`: none is given; give a path, a gs:// URI or packaged:prompts")
-    given = read_prompts(prompt_dataset, instruction)
-    judged = read_prompts(eval_dataset, instruction, split="test") if eval_dataset else []
+    eval_dataset = eval_dataset_of(prompt_dataset, eval_dataset)
+    judged = read_prompts(eval_dataset, instruction, lambda _: "test") if eval_dataset else []
+    eval_ids = {row.prompt_id for _, row in judged}
+    given = read_prompts(
+        prompt_dataset, instruction, partial(split_of, eval_ids=eval_ids) if eval_dataset else _split_with_held_out
+    )
     given_feedback, identical = read_preferences(preference_dataset, instruction) if preference_dataset else ([], 0)
     prompts = _distinct(given)
-    held_out = [row for row in prompts if row.split == "test"]
-    eval_prompts = _distinct(judged) if eval_dataset else held_out
-    eval_ids = {row.prompt_id for row in eval_prompts}
-    kept = [row for row in prompts if row.split != "test" and row.prompt_id not in eval_ids]
-    train = sum(row.split == "train" for row in kept)
+    others = [row for row in prompts if row.split != "test"]
+    eval_prompts = _distinct(judged) if eval_dataset else [row for row in prompts if row.split == "test"]
+    apart = _without_near_duplicates(others, of=eval_prompts)
+    train = [row for row in apart if row.split == "train"]
+    validation = _without_near_duplicates([row for row in apart if row.split == "validation"], of=train)
     if not train or not eval_prompts:
-        purpose = "held out to judge with; give `eval_dataset` or" if train else "left to train on;"
+        near = f" ({len(others) - len(apart)} nearly repeat a prompt to judge with)" if len(others) > len(apart) else ""
+        purpose = "held out to judge with; give `eval_dataset` or" if train else f"left to train on{near};"
         raise PreflowError(f"{prompt_dataset}: none of its {len(prompts)} prompts is {purpose} add prompts")
     counts = {
-        "prompts": len(kept),
-        "train_prompts": train,
-        "validation_prompts": len(kept) - train,
+        "prompts": len(train) + len(validation),
+        "train_prompts": len(train),
+        "validation_prompts": len(validation),
         "eval_prompts": len(eval_prompts),
         "preferences": len(given_feedback),
         "duplicate_prompts": len(given) - len(prompts),
         "duplicate_eval_prompts": len(judged) - len(eval_prompts) if eval_dataset else 0,
-        "held_out_unused": sum(row.prompt_id not in eval_ids for row in held_out),
-        "moved_to_eval": len(prompts) - len(kept) - len(held_out),
+        "moved_to_eval": len(prompts) - len(others) if eval_dataset else 0,
+        "near_duplicates_of_eval": len(others) - len(apart),
+        "near_duplicates_of_train": len(apart) - len(train) - len(validation),
         "identical_candidates": identical,
     }
+    left = {row.prompt_id for row in [*train, *validation]}
+    kept = [row for row in prompts if row.prompt_id in left]
     return Inputs(
         kept, eval_prompts, [row for _, row in given_feedback], counts, _locations([*given, *judged], given_feedback)
     )
+
+
+def _split_with_held_out(prompt: str) -> Split:
+    return "test" if is_held_out(prompt) else split_of(prompt)
+
+
+def _without_near_duplicates(prompts: Sequence[Prompt], of: Sequence[Prompt]) -> list[Prompt]:
+    left_out = near_duplicates(
+        {row.prompt_id: row.prompt for row in prompts}, {row.prompt_id: row.prompt for row in of}
+    )
+    return [row for row in prompts if row.prompt_id not in left_out]
 
 
 def _locations(

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +12,19 @@ from typing import Any, TypeAlias, TypeVar
 from preflow.errors import PreflowError
 from preflow.feedback.votes import Comparison, comparisons, counted_votes, votes_for
 from preflow.identity import normalise, split_of
-from preflow.rows import Feedback, Preference, PreferenceSource, Prompt, Row, ScoredGeneration, read_rows, write_rows
+from preflow.near_duplicates import near_duplicates
+from preflow.rows import (
+    Feedback,
+    Preference,
+    PreferenceSource,
+    Prompt,
+    PromptText,
+    Row,
+    ScoredGeneration,
+    Split,
+    read_rows,
+    write_rows,
+)
 from preflow.scoring.words import words
 from preflow.settings import require
 
@@ -56,7 +68,8 @@ def build_preferences(
     `weight` is 1 for a label pair, and the mean weight of its comparisons for a feedback pair. `group_id` is shared by
     the pairs of one prompt's scores or of one ranking, so that groups can be weighted equally.
 
-    The split is test for evaluation prompts, and otherwise the split of the prompt's id.
+    The split is test for evaluation prompts and for prompts that nearly repeat one. Otherwise it is the split of the
+    prompt's id, but train for a validation prompt that nearly repeats a train prompt.
 
     Args:
         scored_generations: Scored generation rows, if answers were scored.
@@ -67,18 +80,20 @@ def build_preferences(
         output: File of preference rows to write, sorted by prompt id and texts.
 
     Returns:
-        Counts: `pairs`, `by_source`, `by_split`, `ties_dropped`, `below_gap`, `identical_dropped`, `overruled_labels`;
-        and `longer_chosen_share`, the share of pairs whose longer answer (in words) was chosen, among those of
-        different length, or null.
+        Counts: `pairs`, `by_source`, `by_split`, `ties_dropped`, `below_gap`, `identical_dropped`, `overruled_labels`,
+        and `near_duplicates`, the prompts in another split than that of their id; and `longer_chosen_share`, the share
+        of pairs whose longer answer (in words) was chosen, among those of different length, or null.
 
     Raises:
         PreflowError: An input or `min_score_gap` is invalid, or there is no pair for training or for validation.
     """
     check({"min_score_gap": min_score_gap})
-    eval_ids = {row.prompt_id for row in read_rows(eval_prompts, Prompt)}
-    labels = _label_pairs(_read(scored_generations, ScoredGeneration), min_score_gap, eval_ids)
+    scored = _read(scored_generations, ScoredGeneration)
     judged = {row.feedback_id: row for row in [*_read(given_feedback, Feedback), *_read(feedback, Feedback)]}
-    voted = _voted_pairs(comparisons(judged.values()), eval_ids)
+    prompts = {row.prompt_id: row.prompt for row in judged.values()} | {row.prompt_id: row.prompt for row in scored}
+    splits, moved = _splits(prompts, {row.prompt_id: row.prompt for row in read_rows(eval_prompts, Prompt)})
+    labels = _label_pairs(scored, min_score_gap, splits)
+    voted = _voted_pairs(comparisons(judged.values()), splits)
     overruled = labels.pairs.keys() & (voted.pairs.keys() | voted.dropped)
     result = [pair for key, pair in labels.pairs.items() if key not in overruled] + list(voted.pairs.values())
     result.sort(key=lambda pair: (pair.prompt_id, pair.chosen, pair.rejected))
@@ -90,6 +105,7 @@ def build_preferences(
         "below_gap": len(labels.dropped),
         "identical_dropped": labels.identical + voted.identical,
         "overruled_labels": len(overruled),
+        "near_duplicates": moved,
         "longer_chosen_share": _longer_chosen_share(result),
     }
     _check_enough(summary, min_score_gap)
@@ -107,7 +123,19 @@ def check(arguments: Mapping[str, Any]) -> None:
     require(math.isfinite(gap) and gap >= 0, "min_score_gap", gap, "must be 0 or more")
 
 
-def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, eval_ids: Collection[str]) -> _Sifted:
+def _splits(prompts: Mapping[str, PromptText], judged: Mapping[str, PromptText]) -> tuple[dict[str, Split], int]:
+    """The split of each prompt, and how many are in another one than their id says, as they nearly repeat a prompt."""
+    eval_ids = judged.keys() | near_duplicates(prompts, judged)
+    splits = {name: split_of(name, eval_ids) for name in prompts}
+    train, validation = (
+        {name: prompts[name] for name, split in splits.items() if split == wanted} for wanted in ("train", "validation")
+    )
+    for name in near_duplicates(validation, train):
+        splits[name] = "train"
+    return splits, sum(split != split_of(name, judged) for name, split in splits.items())
+
+
+def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, splits: Mapping[str, Split]) -> _Sifted:
     answers: dict[str, dict[str, list[ScoredGeneration]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row.generation_id):
         answers[row.prompt_id][normalise(row.response)].append(row)
@@ -123,11 +151,13 @@ def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, eval_id
             if gap < min_score_gap or gap == 0:
                 below.add(key)
             else:
-                pairs[key] = _label_pair(texts[better][0], texts[worse][0], gap, eval_ids)
+                pairs[key] = _label_pair(texts[better][0], texts[worse][0], gap, splits)
     return _Sifted(pairs, below, len(rows) - sum(len(texts) for texts in answers.values()))
 
 
-def _label_pair(better: ScoredGeneration, worse: ScoredGeneration, gap: float, eval_ids: Collection[str]) -> Preference:
+def _label_pair(
+    better: ScoredGeneration, worse: ScoredGeneration, gap: float, splits: Mapping[str, Split]
+) -> Preference:
     return Preference(
         prompt=better.prompt,
         chosen=better.response,
@@ -136,11 +166,11 @@ def _label_pair(better: ScoredGeneration, worse: ScoredGeneration, gap: float, e
         source="label",
         score_gap=gap,
         group_id=better.prompt_id,
-        split=split_of(better.prompt_id, eval_ids),
+        split=splits[better.prompt_id],
     )
 
 
-def _voted_pairs(votes: Sequence[Comparison], eval_ids: Collection[str]) -> _Sifted:
+def _voted_pairs(votes: Sequence[Comparison], splits: Mapping[str, Split]) -> _Sifted:
     by_pair: dict[Key, list[Comparison]] = defaultdict(list)
     for vote in votes:
         left, right = sorted((normalise(vote.better), normalise(vote.worse)))
@@ -154,11 +184,11 @@ def _voted_pairs(votes: Sequence[Comparison], eval_ids: Collection[str]) -> _Sif
         if first == len(counted) / 2:
             ties.add(key)
         else:
-            pairs[key] = _voted_pair(counted, key, first, eval_ids)
+            pairs[key] = _voted_pair(counted, key, first, splits)
     return _Sifted(pairs, ties, len(votes) - sum(len(on_pair) for on_pair in by_pair.values()))
 
 
-def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, eval_ids: Collection[str]) -> Preference:
+def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, splits: Mapping[str, Split]) -> Preference:
     second = len(votes) - first
     chosen, rejected = (key[1], key[2]) if first > second else (key[2], key[1])
     # A text may come in several spellings that are equal when normalised: take the same one whatever the order of rows.
@@ -176,7 +206,7 @@ def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, eval_ids: C
         votes_against=min(first, second),
         agreement=max(first, second) / len(votes),
         feedback_ids=sorted({one for vote in votes for one in vote.feedback_ids}),
-        split=split_of(key[0], eval_ids),
+        split=splits[key[0]],
     )
 
 

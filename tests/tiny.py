@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from preflow.identity import prompt_id, split_of
+from preflow.identity import is_held_out, prompt_id, split_of
 from preflow.rows import Prompt, Split
 
 # The template of SmolLM2: without a system turn it puts in one of its own.
@@ -91,7 +91,8 @@ def questions(count: int, *, split: Split | None = None, references: bool = Fals
         text = f"{_SENTENCES[number % len(_SENTENCES)]} {'Number ' * (number % 3)}{number}"
         name = prompt_id(text)
         reference = "It is good." if references else None
-        row = Prompt(prompt_id=name, prompt=text, split=split_of(name), reference=reference)
+        own = "test" if is_held_out(name) else split_of(name)
+        row = Prompt(prompt_id=name, prompt=text, split=own, reference=reference)
         if split in (None, row.split):
             found.append(row)
         number += 1

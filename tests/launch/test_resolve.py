@@ -99,6 +99,17 @@ def test_a_file_that_changed_in_its_place_changes_one_digest(
     assert [name for name in after if after[name] != before[name]] == [digest]
 
 
+def test_the_digest_of_datasets_covers_the_evaluation_prompts_that_are_really_read(
+    pipeline: Callable[[str], Pipeline],
+) -> None:
+    def digest(prompt_dataset: str, eval_dataset: str) -> str:
+        given = {"prompt_dataset": prompt_dataset, "preference_dataset": "", "eval_dataset": eval_dataset}
+        return str(filled_in(pipeline("rlhf_from_preferences"), given, "")["datasets_digest"])
+
+    assert digest("packaged:prompts", "") == digest("packaged:prompts", "packaged:test-prompts")
+    assert digest("packaged:example-feedback", "") != digest("packaged:example-feedback", "packaged:test-prompts")
+
+
 def test_models_that_are_no_folders_have_no_digest(pipeline: Callable[[str], Pipeline]) -> None:
     values = resolve(pipeline("rlhf_from_preferences"), {}, "")
     assert [values[f"{name}_digest"] for name in ("policy", "encoder", "reward_base", "classifiers")] == [""] * 4

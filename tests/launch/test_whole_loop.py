@@ -11,7 +11,7 @@ import pytest
 from launch.local.run import run_local
 from launch.runs.summary import FIGURES
 from pipelines.compile import compile_pipeline
-from preflow.identity import split_of
+from preflow.identity import is_held_out
 from preflow.rows import Feedback
 from preflow.store import append_feedback, connect, list_runs
 from tests.tiny import questions, save_encoder, save_policy
@@ -100,7 +100,7 @@ def test_the_loop(launched: Callable[..., Path], database_url: str) -> None:
     assert list((first / "tensorboard").glob("events.out.tfevents.*"))
     assert "label_score" in summary(first)["win_rates"]
     assert set(summary(first)["temperatures"]) == {"0", "0.7"}
-    kept = sum(split_of(row.prompt_id) != "test" for row in questions(_PROMPTS))
+    kept = sum(not is_held_out(row.prompt_id) for row in questions(_PROMPTS))
     [(rows, scored, prompts)] = query(
         database_url, "SELECT count(*), count(reward_score), count(DISTINCT prompt_id) FROM llm_logs"
     )

@@ -13,6 +13,7 @@ from preflow.identity import (
     digest_files,
     digest_json,
     generation_id,
+    is_held_out,
     normalise,
     prompt_id,
     split_of,
@@ -34,7 +35,8 @@ def test_ids_are_the_same_for_ever() -> None:
     # Rows in people's databases carry these: a change here orphans them and moves prompts between splits.
     assert prompt_id("What is dew?") == "e901009b27821d4d1755fbaf4eacd1fd"
     assert generation_id("p", "m", {"seed": 0}, 1) == "1f92eb6e-3689-5ece-856e-4fc825a5d620"
-    assert [split_of(name) for name in ("0", "7", "1")] == ["train", "validation", "test"]
+    assert [split_of(name) for name in ("0", "7", "1")] == ["train", "validation", "validation"]
+    assert [is_held_out(name) for name in ("0", "7", "1")] == [False, False, True]
 
 
 def test_a_generation_is_told_apart_by_each_of_its_parts() -> None:
@@ -51,10 +53,17 @@ def test_a_generation_is_told_apart_by_each_of_its_parts() -> None:
 
 
 def test_splits_have_the_promised_shares() -> None:
-    counts = Counter(split_of(str(number)) for number in range(4000))
-    assert counts["train"] / 4000 == pytest.approx(0.60, abs=0.03)
-    assert counts["validation"] / 4000 == pytest.approx(0.15, abs=0.03)
-    assert counts["test"] / 4000 == pytest.approx(0.25, abs=0.03)
+    counts = Counter((split_of(str(number)), is_held_out(str(number))) for number in range(4000))
+    assert counts["train", False] / 4000 == pytest.approx(0.60, abs=0.03)
+    assert counts["validation", False] / 4000 == pytest.approx(0.15, abs=0.03)
+    assert counts["validation", True] / 4000 == pytest.approx(0.25, abs=0.03)
+    assert counts["train", True] == 0
+
+
+def test_a_prompt_is_test_if_the_run_judges_with_it_and_only_then() -> None:
+    names = [str(number) for number in range(40)]
+    assert {split_of(name, eval_ids=names) for name in names} == {"test"}
+    assert {split_of(name, eval_ids=["40"]) for name in names} == {"train", "validation"}
 
 
 def test_an_instruction_becomes_the_system_turn_of_prompts_that_have_none() -> None:

@@ -14,13 +14,15 @@ import pytest
 
 from preflow import models, rows, uris
 from preflow.errors import PreflowError
-from preflow.identity import prompt_id, split_of
+from preflow.identity import is_held_out, prompt_id, split_of
 from preflow.inputs import check, read_prompts, validate_inputs
+from preflow.packaged import eval_dataset_of
 from preflow.rows import Feedback, Prompt, read_rows
 
 Validate = Callable[..., dict[str, int]]
 QUESTIONS = [f"What is {number}?" for number in range(40)]
-SPLITS = Counter(split_of(prompt_id(question)) for question in QUESTIONS)
+HELD_OUT = [question for question in QUESTIONS if is_held_out(prompt_id(question))]
+SPLITS = Counter("test" if question in HELD_OUT else split_of(prompt_id(question)) for question in QUESTIONS)
 OUTPUTS = ("prompts", "eval_prompts", "given_feedback")
 
 
@@ -80,11 +82,11 @@ def written(tmp_path: Path, name: str) -> list[Prompt]:
     return read_rows(tmp_path / "out" / name, Prompt)
 
 
-def test_the_test_split_is_held_out_to_judge_with(validate: Validate, tmp_path: Path) -> None:
+def test_without_an_evaluation_dataset_a_quarter_is_held_out_to_judge_with(validate: Validate, tmp_path: Path) -> None:
     counts = validate()
     kept, judged = written(tmp_path, "prompts"), written(tmp_path, "eval_prompts")
     assert {split_of(row.prompt_id) for row in kept} == {"train", "validation"}
-    assert {split_of(row.prompt_id) for row in judged} == {"test"}
+    assert [row.prompt for row in judged] == HELD_OUT
     assert len(kept) + len(judged) == 40
     assert (tmp_path / "out" / "given_feedback").read_text() == ""
     assert counts == {
@@ -95,8 +97,9 @@ def test_the_test_split_is_held_out_to_judge_with(validate: Validate, tmp_path: 
         "preferences": 0,
         "duplicate_prompts": 0,
         "duplicate_eval_prompts": 0,
-        "held_out_unused": 0,
         "moved_to_eval": 0,
+        "near_duplicates_of_eval": 0,
+        "near_duplicates_of_train": 0,
         "identical_candidates": 0,
         "longest_prompt_tokens": 3,
     }
@@ -109,7 +112,62 @@ def test_prompts_of_a_given_evaluation_set_are_not_trained_on(validate: Validate
     assert [row.prompt for row in written(tmp_path, "eval_prompts")] == [train, "New?"]
     assert train not in [row.prompt for row in written(tmp_path, "prompts")]
     assert (counts["moved_to_eval"], counts["duplicate_eval_prompts"]) == (1, 1)
-    assert counts["held_out_unused"] == SPLITS["test"]
+
+
+def test_with_an_evaluation_dataset_nothing_else_is_held_out(validate: Validate, tmp_path: Path) -> None:
+    counts = validate(eval_dataset=write(tmp_path / "eval.jsonl", {"prompt": "New?"}))
+    assert (counts["prompts"], counts["eval_prompts"]) == (40, 1)
+    assert counts["validation_prompts"] == SPLITS["validation"] + SPLITS["test"]
+    kept = {row.prompt: row.split for row in written(tmp_path, "prompts")}
+    assert {kept[question] for question in HELD_OUT} == {"validation"}
+
+
+def test_prompts_that_nearly_repeat_an_evaluation_prompt_are_left_out(validate: Validate, tmp_path: Path) -> None:
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"{QUESTIONS[1]}!"}]
+    judged = write(tmp_path / "eval.jsonl", {"prompt": QUESTIONS[0].upper()}, {"prompt": said})
+    counts = validate(eval_dataset=judged)
+    assert [row.prompt for row in written(tmp_path, "prompts")] == QUESTIONS[2:]
+    assert (counts["prompts"], counts["eval_prompts"], counts["near_duplicates_of_eval"]) == (38, 2, 2)
+    assert counts["moved_to_eval"] == 0
+
+
+def test_nothing_left_but_near_duplicates_is_named(tmp_path: Path) -> None:
+    given = write(tmp_path / "given.jsonl", *({"prompt": text} for text in ("One?", "one", "ONE!")))
+    judged = write(tmp_path / "eval.jsonl", {"prompt": "One"})
+    with pytest.raises(PreflowError, match=r"none of its 3 prompts is left to train on \(3 nearly repeat a prompt to"):
+        check(datasets(prompt_dataset=given, eval_dataset=judged))
+
+
+def test_validation_prompts_that_nearly_repeat_a_train_prompt_are_left_out(validate: Validate, tmp_path: Path) -> None:
+    texts = [text for number in range(40) for text in (f"What is {number}?", f"what is {number}", f"What is {number}!")]
+    splits: dict[str, set[str]] = {}
+    for text in texts:
+        splits.setdefault(text.lower().rstrip("?!"), set()).add(split_of(prompt_id(text)))
+    assert sum(len(found) == 2 for found in splits.values()) > 10, "the case is worth testing"
+    eval_dataset = write(tmp_path / "eval.jsonl", {"prompt": "New?"})
+    prompt_dataset = write(tmp_path / "texts.jsonl", *({"prompt": text} for text in texts))
+    counts = validate(prompt_dataset=prompt_dataset, eval_dataset=eval_dataset)
+    kept: dict[str, set[str]] = {}
+    for row in written(tmp_path, "prompts"):
+        kept.setdefault(str(row.prompt).lower().rstrip("?!"), set()).add(row.split)
+    assert len(kept) == 40
+    assert all(len(found) == 1 for found in kept.values())
+    assert counts["near_duplicates_of_train"] == 120 - counts["prompts"] > 10
+
+
+@pytest.mark.parametrize(
+    ("prompt_dataset", "eval_dataset", "expected"),
+    [
+        ("packaged:prompts", "", "packaged:test-prompts"),
+        ("packaged:prompts", "mine.jsonl", "mine.jsonl"),
+        ("mine.jsonl", "", ""),
+        ("mine.jsonl", "packaged:test-prompts", "packaged:test-prompts"),
+    ],
+)
+def test_only_the_packaged_prompts_are_judged_with_the_packaged_test_prompts_by_default(
+    prompt_dataset: str, eval_dataset: str, expected: str
+) -> None:
+    assert eval_dataset_of(prompt_dataset, eval_dataset) == expected
 
 
 def test_a_prompt_that_stands_twice_counts_once(validate: Validate, tmp_path: Path, prompts: str) -> None:
@@ -181,7 +239,7 @@ def test_nothing_is_written_when_anything_is_wrong(
 
 @pytest.mark.parametrize(
     ("split", "expected"),
-    [("train", "held out to judge with; give `eval_dataset` or add"), ("test", "left to train on; add")],
+    [("train", "held out to judge with; give `eval_dataset` or add"), ("validation", "left to train on; add")],
 )
 def test_a_dataset_that_leaves_a_side_empty_is_refused(tmp_path: Path, split: str, expected: str) -> None:
     one = next(question for question in QUESTIONS if split_of(prompt_id(question)) == split)
@@ -234,7 +292,22 @@ def test_the_packaged_datasets_are_in_order(validate: Validate) -> None:
     )
     assert counts["preferences"] > 0
     assert counts["duplicate_prompts"] == 0
-    assert min(counts["train_prompts"], counts["validation_prompts"], counts["eval_prompts"]) > 50
+    assert counts["prompts"] == 660
+    assert min(counts["train_prompts"], counts["validation_prompts"]) > 200
+    assert counts["eval_prompts"] == 128
+
+
+def test_the_packaged_test_prompts_are_new_and_cover_the_same_categories() -> None:
+    known = [row for _, row in read_prompts("packaged:prompts")]
+    found = [row for _, row in read_prompts("packaged:test-prompts")]
+    assert Counter(row.category for row in found) == dict.fromkeys({row.category for row in known}, 8)
+    assert len({row.prompt_id for row in [*known, *found]}) == len(known) + 128
+    assert all(row.reference for row in found)
+
+
+def test_no_packaged_prompt_nearly_repeats_one_that_is_judged_with(validate: Validate) -> None:
+    counts = validate(prompt_dataset="packaged:prompts", prompt_sequence_length=512)
+    assert (counts["near_duplicates_of_eval"], counts["near_duplicates_of_train"]) == (0, 0)
 
 
 def test_checking_the_form_loads_no_model_library() -> None:
@@ -268,4 +341,4 @@ def test_a_split_that_a_row_brings_must_be_the_prompts(tmp_path: Path) -> None:
     other = write(tmp_path / "other.jsonl", {"prompt": question, "split": "test"})
     with pytest.raises(PreflowError, match="field 'split': is 'test', but this prompt is in the train split"):
         read_prompts(other)
-    assert [row.split for _, row in read_prompts(other, split="test")] == ["test"]
+    assert [row.split for _, row in read_prompts(other, split=lambda _: "test")] == ["test"]

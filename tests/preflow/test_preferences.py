@@ -12,7 +12,17 @@ from preflow.errors import PreflowError
 from preflow.feedback.importers import read_preferences
 from preflow.identity import prompt_id, split_of
 from preflow.preferences import build_preferences, check
-from preflow.rows import Feedback, JudgedResponse, Preference, Prompt, ScoredGeneration, read_rows, write_rows
+from preflow.rows import (
+    Feedback,
+    JudgedResponse,
+    Message,
+    Preference,
+    Prompt,
+    PromptText,
+    ScoredGeneration,
+    read_rows,
+    write_rows,
+)
 
 PREFERENCES = Path(__file__).parents[1] / "data" / "preferences.jsonl"
 
@@ -23,7 +33,7 @@ def question(split: str, number: int = 0) -> str:
     return [next(found) for _ in range(number + 1)][-1]
 
 
-TRAIN, VALIDATION, TEST = (question(split) for split in ("train", "validation", "test"))
+TRAIN, VALIDATION, TEST = question("train"), question("validation"), question("validation", 9)
 
 
 def scored(prompt: str, response: str, score: float, sample: int = 0) -> ScoredGeneration:
@@ -72,7 +82,7 @@ def build(tmp_path: Path) -> Build:
         labels: Sequence[ScoredGeneration] = (),
         judged: Sequence[Feedback] = (),
         given: Sequence[Feedback] = FILLER,
-        eval_prompts: Sequence[str] = (TEST,),
+        eval_prompts: Sequence[PromptText] = (TEST,),
         gap: float = 0.05,
     ) -> tuple[dict[str, Any], list[Preference]]:
         write_rows(tmp_path / "labels", labels)
@@ -194,10 +204,30 @@ def test_the_split_follows_from_the_prompt_unless_it_is_an_evaluation_prompt(bui
         pairwise(name, 0, prompt=text)
         for name, text in [("f1", TRAIN), ("f2", VALIDATION), ("f3", TEST), ("f4", question("train", 1))]
     ]
-    summary, pairs = build(judged=judged, eval_prompts=[question("train", 1)])
+    summary, pairs = build(judged=judged, eval_prompts=[TEST, question("train", 1)])
     expected = {TRAIN: "train", VALIDATION: "validation", TEST: "test", question("train", 1): "test"}
     assert {row.prompt: row.split for row in pairs} == expected
     assert summary["by_split"] == {"train": 2, "validation": 2, "test": 2}
+
+
+def test_nothing_is_trained_on_a_prompt_that_nearly_repeats_an_evaluation_prompt(build: Build) -> None:
+    said: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TRAIN.upper()}]
+    labels = [scored(TRAIN, "a", 0.9), scored(TRAIN, "b", 0.1)]
+    given = [*FILLER, pairwise("f1", 0, prompt=f"{TRAIN} ?")]
+    judged = [pairwise("f2", 0, prompt=TRAIN.replace(" ", "  "))]
+    summary, pairs = build(labels, judged=judged, given=given, eval_prompts=[said])
+    assert {row.split for row in pairs if row.prompt in (TRAIN, f"{TRAIN} ?", TRAIN.replace(" ", "  "))} == {"test"}
+    assert summary["by_split"] == {"train": 1, "validation": 1, "test": 3}
+    assert summary["near_duplicates"] == 3
+
+
+def test_a_validation_prompt_that_nearly_repeats_a_train_prompt_is_trained_on(build: Build) -> None:
+    spelled = (text for text in map("WHAT IS {}?".format, range(1000)) if split_of(prompt_id(text)) == "validation")
+    other = next(text for text in spelled if split_of(prompt_id(text.capitalize())) == "train")
+    judged = [pairwise("f1", 0, prompt=other), pairwise("f2", 0, prompt=other.capitalize())]
+    summary, pairs = build(judged=judged)
+    assert [row.split for row in pairs if row.prompt in (other, other.capitalize())] == ["train", "train"]
+    assert summary["near_duplicates"] == 1
 
 
 def test_the_share_of_longer_choices_leaves_equal_lengths_out(build: Build) -> None:
@@ -300,9 +330,11 @@ def test_any_input_in_any_order_gives_the_same_sound_pairs(
     assert len(unordered) == len(pairs)
 
 
-def test_a_whole_file_makes_pairs_for_every_split_and_prefers_the_longer_answer(tmp_path: Path) -> None:
+def test_a_whole_file_makes_pairs_to_train_on_and_to_validate_with_and_prefers_the_longer_answer(
+    tmp_path: Path,
+) -> None:
     summary = build_given(tmp_path, [row for _, row in read_preferences(str(PREFERENCES)).rows])
     # 60 rows; the last two judge one pair both ways.
     assert (summary["pairs"], summary["ties_dropped"]) == (58, 1)
-    assert summary["by_split"] == {"train": 34, "validation": 14, "test": 10}
+    assert summary["by_split"] == {"train": 34, "validation": 24, "test": 0}
     assert summary["longer_chosen_share"] == pytest.approx(41 / 54)

@@ -28,7 +28,7 @@ def test_an_object_reads_as_a_file_does(cloud: dict[str, bytes]) -> None:
     assert uris.read_bytes("gs://bucket/data/a.txt") == "Grüße".encode()
 
 
-@pytest.mark.parametrize("name", ["packaged:prompts", "packaged:example-feedback"])
+@pytest.mark.parametrize("name", ["packaged:prompts", "packaged:test-prompts", "packaged:example-feedback"])
 def test_packaged_data_reads_by_name(name: str) -> None:
     assert read(name).encode() == uris.read_bytes(name)
     assert read(name).startswith("{")
@@ -42,7 +42,7 @@ def test_packaged_data_reads_by_name(name: str) -> None:
         ("/", "^/: Is a directory"),
         ("gs://bucket/none", "^gs://bucket/none: no such object"),
         ("gs:///none", "names no bucket"),
-        ("packaged:nothing", "^packaged:nothing: .* packaged:prompts, packaged:example-feedback$"),
+        ("packaged:nothing", "^packaged:nothing: .* packaged:prompts, packaged:test-prompts, packaged:example-"),
     ],
 )
 def test_what_is_not_there_is_named(cloud: dict[str, bytes], reader: Any, uri: str, expected: str) -> None:

@@ -309,4 +309,4 @@ def test_a_whole_file_reads_and_serves_as_prompts_with_the_same_ids_and_splits()
     assert len({row.feedback_id for _, row in rows}) == 60
     prompts = {row.prompt_id: row.split for _, row in read_prompts(str(PREFERENCES))}
     assert prompts.keys() == {row.prompt_id for _, row in rows}
-    assert Counter(prompts.values()) == {"train": 16, "validation": 7, "test": 6}
+    assert Counter(prompts.values()) == {"train": 16, "validation": 13}

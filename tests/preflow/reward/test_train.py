@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from preflow.errors import PreflowError
-from preflow.identity import split_of
 from preflow.reward.config import RewardModelConfig, check
 from preflow.reward.model import RewardModel, read_summary
 from preflow.reward.train import _batches, _fit, pair_loss, train_reward_model
@@ -93,7 +92,7 @@ def test_the_zero_point_is_the_mean_of_the_references(
     summary = train(pairs, prompts)
     model = RewardModel.load(tmp_path / "reward_model")
     assert (model.zero_point, model.scale) == (summary["zero_point"], summary["scale"])
-    good = [row for row in prompts if split_of(row.prompt_id) == "validation"]
+    good = [row for row in prompts if row.split == "validation"]
     scores = model.score([row.prompt for row in good], [str(row.reference) for row in good])
     assert float(scores.mean()) == pytest.approx(0.0, abs=1e-4)
     judged = pairs[8:]
