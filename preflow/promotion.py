@@ -40,9 +40,9 @@ def promote(
         PreflowError: A file is missing or invalid.
     """
     # The launcher checks thresholds without what a report needs.
-    from preflow.evaluation.markdown import render_markdown
-    from preflow.evaluation.report import render_report
-    from preflow.evaluation.report_data import read_report_data
+    from preflow.report.data import read_report_data
+    from preflow.report.markdown import render_markdown
+    from preflow.report.page import render_report
 
     data = read_report_data(evaluations, training_log, config)
     verdict = data.verdict

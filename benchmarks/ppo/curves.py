@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ppo.sides import make_inputs, preflow_command, rows_of, trl_command
-from preflow.evaluation.curves import nice_ticks
+from preflow.report.curves import nice_ticks
 
 _TRL_LEARNING_RATE = 2e-5  # of whole models, several times TRL's default, to see something in few updates
 _MORE = 3  # so many times the updates with preflow, which is that much faster

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preflow.evaluation.config import AnswerSettings, EvaluationConfig
+from preflow.evaluation.base_config import AnswerSettings
 from preflow.generation.batches import sample_batches, uniforms_of
 from preflow.generation.sampler import Samples, decode
 from preflow.identity import digest_json
@@ -49,12 +49,12 @@ def answer(
 
 
 def kl_per_response(
-    tuned: Any, base: Any, tokenizer: Any, prompts: Sequence[Prompt], config: EvaluationConfig
+    tuned: Any, base: Any, tokenizer: Any, prompts: Sequence[Prompt], temperature: float, config: AnswerSettings
 ) -> list[float]:
     """KL(tuned || base) in nats of one sampled response to each prompt, in the order of `prompts`.
 
-    Responses of up to the training length are sampled from the tuned model at the temperature of training. At each of
-    their positions the KL of the two next-token distributions at that temperature is taken over the whole vocabulary,
+    Responses of up to the training length are sampled from the tuned model. At each of their positions
+    the KL of the two next-token distributions at that temperature is taken over the whole vocabulary,
     and summed over the response: the same expectation as summing log-ratios of the sampled tokens, with less variance.
     """
     found: dict[int, float] = {}
@@ -63,11 +63,11 @@ def kl_per_response(
         tokenizer,
         prompts,
         uniforms=_uniforms(prompts, config.seed, config.target_sequence_length),
-        temperature=config.temperature,
+        temperature=temperature,
         batch_size=config.batch_size,
         label="KL from the base",
     ):
-        found.update(zip(rows, _kl(tuned, base, samples, config.temperature), strict=True))
+        found.update(zip(rows, _kl(tuned, base, samples, temperature), strict=True))
     return [found[row] for row in range(len(prompts))]
 
 

@@ -5,8 +5,18 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from preflow.evaluation.config import AnswerSettings
-from preflow.settings import require
+from preflow.settings import ModelSettings, require
+
+
+class AnswerSettings(ModelSettings):
+    """How evaluation prompts are answered."""
+
+    batch_size: int = Field(64, ge=1, description="answers sampled at once")
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest answer that is compared, in tokens: twice the longest of training, so that few are cut off."""
+        return 2 * self.target_sequence_length
 
 
 class BaseInferenceConfig(AnswerSettings):

@@ -9,8 +9,8 @@ from preflow.chat import last_user_turn
 from preflow.evaluation.judging import Panel, Scores
 from preflow.evaluation.names import CANARY_LIMIT
 from preflow.evaluation.win_rates import outcome
-from preflow.inputs import read_prompts
-from preflow.rows import Prompt, Reply
+from preflow.identity import prompt_id, split_of
+from preflow.rows import Prompt, Reply, read_records
 
 PROMPTS = 100
 
@@ -71,8 +71,9 @@ def scripted(prompt: Prompt, text: str) -> Reply:
 @cache
 def packaged_prompts() -> tuple[Prompt, ...]:
     """The first packaged prompts outside the train split that have a reference, in the order of their ids."""
-    rows = [row for _, row in read_prompts("packaged:prompts") if row.split != "train" and row.reference]
-    return tuple(sorted(rows, key=lambda row: row.prompt_id)[:PROMPTS])
+    records = {prompt_id(record["prompt"]): record for _, record in read_records("packaged:prompts")}
+    rows = [Prompt(prompt_id=name, split=split_of(name), **record) for name, record in sorted(records.items())]
+    return tuple([row for row in rows if row.split != "train" and row.reference][:PROMPTS])
 
 
 def _unseen(reply: Reply) -> Reply:

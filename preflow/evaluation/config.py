@@ -5,19 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
+from preflow.evaluation.base_config import AnswerSettings
 from preflow.scoring.registry import check_roles
-from preflow.settings import ModelSettings
-
-
-class AnswerSettings(ModelSettings):
-    """How evaluation prompts are answered."""
-
-    batch_size: int = Field(64, ge=1, description="answers sampled at once")
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest answer that is compared, in tokens: twice the longest of training, so that few are cut off."""
-        return 2 * self.target_sequence_length
 
 
 class EvaluationConfig(AnswerSettings):

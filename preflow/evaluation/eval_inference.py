@@ -179,7 +179,8 @@ def _answer(
     }
     if best is not None and best not in base:
         base = {**base, best: answer(f"answers of the base at {best:g}", base_lm, tokenizer, prompts, best, config)}
-    return _Answers(base, dict(tuned), kl_per_response(tuned_lm, base_lm, tokenizer, prompts[:_KL_PROMPTS], config))
+    kl = kl_per_response(tuned_lm, base_lm, tokenizer, prompts[:_KL_PROMPTS], config.temperature, config)
+    return _Answers(base, dict(tuned), kl)
 
 
 def _evaluations(

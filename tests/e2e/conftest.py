@@ -1,5 +1,5 @@
 """The report data of the evaluation's tests, for the tests in a browser."""
 
-from tests.preflow.evaluation.conftest import make_data
+from tests.preflow.report.conftest import make_data
 
 __all__ = ["make_data"]

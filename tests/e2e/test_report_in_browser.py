@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from preflow.evaluation.headline import make_headline
-from preflow.evaluation.report import render_report
-from preflow.evaluation.report_data import ReportData
+from preflow.report.data import ReportData
+from preflow.report.headline import make_headline
+from preflow.report.page import render_report
 
 pytestmark = pytest.mark.e2e
 # No name resolves, so that neither the page nor the browser itself reaches anything.

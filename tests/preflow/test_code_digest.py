@@ -38,7 +38,7 @@ def digests(tmp_path: Path) -> Callable[[], dict[str, str]]:
             "scoring/repetition.py",
             {"auto_score", "train_reward_model", "ppo_optimize", "eval_inference"},
         ),
-        ("evaluation/templates/report.html", {"base_inference", "eval_inference", "promote"}),
+        ("report/templates/report.html", {"promote"}),
         ("generation/log_generations.py", {"log_generations"}),
         ("promotion.py", {"promote"}),
         ("errors.py", set(VERBS)),

@@ -10,7 +10,7 @@ from preflow.errors import PreflowError
 from preflow.evaluation.verdict import PromotionConfig
 from preflow.promotion import check, promote
 from preflow.rows import write_rows
-from tests.preflow.evaluation.conftest import evaluation, make_summary, update
+from tests.preflow.report.conftest import evaluation, make_summary, update
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 
 from preflow.chat import encode_prompt
 from preflow.evaluation.answering import answer, kl_per_response
-from preflow.evaluation.config import EvaluationConfig
+from preflow.evaluation.base_config import AnswerSettings
 from preflow.generation.batches import uniforms_of
 from preflow.generation.sampler import sample
 from preflow.identity import digest_json
@@ -50,7 +50,7 @@ def prompts() -> list[Prompt]:
 def answers(model: Any, tokenizer: Any, prompts: Sequence[Prompt], **given: Any) -> list[Reply]:
     temperature = given.pop("temperature", 0.0)
     settings: dict[str, Any] = {"target_sequence_length": TOKENS // 2, "batch_size": 4}
-    return answer("answers", model, tokenizer, prompts, temperature, EvaluationConfig(**{**settings, **given}))
+    return answer("answers", model, tokenizer, prompts, temperature, AnswerSettings(**{**settings, **given}))
 
 
 @torch.no_grad()
@@ -85,8 +85,8 @@ def test_the_divergence_is_summed_over_vocabulary_and_positions(
     base: Any, tuned: Any, tokenizer: Any, prompts: list[Prompt]
 ) -> None:
     temperature = 0.7
-    config = EvaluationConfig(target_sequence_length=TOKENS, batch_size=100, seed=5, temperature=temperature)
-    found = kl_per_response(tuned, base, tokenizer, prompts, config)
+    config = AnswerSettings(target_sequence_length=TOKENS, batch_size=100, seed=5)
+    found = kl_per_response(tuned, base, tokenizer, prompts, temperature, config)
     encoded = [encode_prompt(tokenizer, row.prompt) for row in prompts]
     uniforms = torch.stack([uniforms_of(digest_json([row.prompt_id, 5]), TOKENS) for row in prompts])
     samples = sample(
@@ -107,6 +107,6 @@ def test_the_divergence_is_summed_over_vocabulary_and_positions(
 
 
 def test_a_model_does_not_diverge_from_itself(base: Any, tokenizer: Any, prompts: list[Prompt]) -> None:
-    config = EvaluationConfig(target_sequence_length=TOKENS, batch_size=3)
-    found = kl_per_response(base, base, tokenizer, prompts, config)
+    config = AnswerSettings(target_sequence_length=TOKENS, batch_size=3)
+    found = kl_per_response(base, base, tokenizer, prompts, 1.0, config)
     assert found == pytest.approx([0.0] * len(prompts), abs=1e-6)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from preflow.evaluation.report_data import ReportData
 from preflow.evaluation.verdict import PromotionConfig, reach_verdict
 from preflow.evaluation.win_rates import WinRate, win_rate
+from preflow.report.data import ReportData
 from preflow.rows import Answer, Evaluation
 
 MakeData = Callable[..., ReportData]

@@ -5,8 +5,8 @@ from typing import Literal
 
 from preflow.evaluation.formats import NARROW_SPACE, percent, percent_range
 from preflow.evaluation.names import REWARD_MODEL, in_sentence
-from preflow.evaluation.report_data import ReportData, number_in
 from preflow.evaluation.win_rates import WinRate
+from preflow.report.data import ReportData, number_in
 
 Finding = Literal["better", "worse", "unclear"]
 _LOPSIDED = 0.9

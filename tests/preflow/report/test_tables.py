@@ -1,8 +1,8 @@
 from collections.abc import Callable
 
 from preflow.evaluation.names import name_of
-from preflow.evaluation.report_data import ReportData
-from preflow.evaluation.tables import judge_rows, score_rows, text_rows
+from preflow.report.data import ReportData
+from preflow.report.tables import judge_rows, score_rows, text_rows
 from preflow.rows import Evaluation
 
 MakeData = Callable[..., ReportData]

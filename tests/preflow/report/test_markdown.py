@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
-from preflow.evaluation.markdown import render_markdown
-from preflow.evaluation.report_data import ReportData
+from preflow.report.data import ReportData
+from preflow.report.markdown import render_markdown
 
 MakeData = Callable[..., ReportData]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflow.evaluation.curves import BOTTOM, CHARTS, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, training_charts
+from preflow.report.curves import BOTTOM, CHARTS, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks, training_charts
 
 MakeLog = Callable[[int], list[dict[str, float]]]
 

@@ -9,14 +9,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from preflow.evaluation import curves
-from preflow.evaluation.answers import answer_categories, biggest_changes
-from preflow.evaluation.definitions import GLOSSES, all_definitions
 from preflow.evaluation.formats import number, percent, percent_range, signed, whole
-from preflow.evaluation.headline import make_headline
 from preflow.evaluation.names import in_sentence, name_of
-from preflow.evaluation.report_data import ReportData, number_in
-from preflow.evaluation.tables import canary_table, judge_bases, judge_rows, score_rows, temperature_rows, text_rows
+from preflow.report import curves
+from preflow.report.answers import answer_categories, biggest_changes
+from preflow.report.data import ReportData, number_in
+from preflow.report.definitions import GLOSSES, all_definitions
+from preflow.report.headline import make_headline
+from preflow.report.tables import canary_table, judge_bases, judge_rows, score_rows, temperature_rows, text_rows
 
 # Control characters have no meaning in HTML, and a null byte ends some readers' text: show them as their pictures
 # (U+2400 and up). A lone surrogate cannot be written as UTF-8.

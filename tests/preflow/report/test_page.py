@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from preflow.evaluation.report import across, render_report
-from preflow.evaluation.report_data import ReportData
+from preflow.report.data import ReportData
+from preflow.report.page import across, render_report
 from preflow.rows import Answer, Evaluation
 
 MakeData = Callable[..., ReportData]
@@ -80,7 +80,7 @@ def test_the_finding_and_all_prompts_are_there(make_data: MakeData) -> None:
 _RENDER = """
 import pickle, sys
 from pathlib import Path
-from preflow.evaluation.report import render_report
+from preflow.report.page import render_report
 
 data = pickle.loads(Path(sys.argv[1]).read_bytes())
 sys.stdout.buffer.write(render_report(data).encode())

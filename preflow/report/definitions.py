@@ -1,7 +1,7 @@
 """Definitions of every number in a report."""
 
 from preflow.evaluation.names import WITHOUT_ENDING, JudgeRole, name_of
-from preflow.evaluation.report_data import ReportData
+from preflow.report.data import ReportData
 
 # Short explanations of the roles, beside the judges' groups.
 GLOSSES: dict[JudgeRole, str] = {

@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
-from preflow.evaluation.headline import finding_of, make_headline
-from preflow.evaluation.report_data import ReportData
 from preflow.evaluation.win_rates import WinRate
+from preflow.report.data import ReportData
+from preflow.report.headline import finding_of, make_headline
 from preflow.rows import Evaluation
 
 MakeData = Callable[..., ReportData]

@@ -6,9 +6,9 @@ from typing import Literal
 from preflow.chat import last_user_turn
 from preflow.evaluation.formats import number
 from preflow.evaluation.names import name_of
-from preflow.evaluation.report_data import ReportData
 from preflow.evaluation.win_rates import outcome
 from preflow.identity import as_messages
+from preflow.report.data import ReportData
 from preflow.rows import Answer, Evaluation, Message
 
 Model = Literal["base", "tuned"]

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from preflow.evaluation.formats import MISSING, NARROW_SPACE, decimals, number, percent, percent_range, signed
-from preflow.evaluation.headline import Finding, finding_of
 from preflow.evaluation.names import CANARY_LIMIT, JudgeRole, at_temperature, name_of, temperature_key
-from preflow.evaluation.report_data import ReportData, number_in
 from preflow.evaluation.win_rates import WinRate
 from preflow.intervals import Interval, bootstrap_interval
+from preflow.report.data import ReportData, number_in
+from preflow.report.headline import Finding, finding_of
 from preflow.rows import Answer
 
 _SEED = 0

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
-from preflow.evaluation.answers import answer_categories, biggest_changes
-from preflow.evaluation.report_data import ReportData
+from preflow.report.answers import answer_categories, biggest_changes
+from preflow.report.data import ReportData
 from preflow.rows import Evaluation
 
 MakeData = Callable[..., ReportData]

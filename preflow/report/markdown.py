@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from preflow.evaluation.headline import make_headline
-from preflow.evaluation.report_data import ReportData
-from preflow.evaluation.tables import JudgeRow, MeasureRow, judge_rows, score_rows, temperature_rows, text_rows
+from preflow.report.data import ReportData
+from preflow.report.headline import make_headline
+from preflow.report.tables import JudgeRow, MeasureRow, judge_rows, score_rows, temperature_rows, text_rows
 
 _ESCAPED = {ord(sign): f"\\{sign}" for sign in "\\`*_[]|~"} | {ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"}
 
