@@ -10,7 +10,8 @@ from typing import Any
 
 from preflow.evaluation.config import EvaluationConfig
 from preflow.generation.config import GenerationConfig
-from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_parts import REWARD_MODEL_ALONE
 from preflow.promotion import PromotionConfig
 from preflow.reward.config import RewardModelConfig
 from preflow.settings import Settings

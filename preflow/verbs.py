@@ -31,7 +31,7 @@ VERBS = {
     "train_reward_model": Verb(
         "preflow.reward.train", "train a reward model on preference pairs", ("preflow.reward.config",)
     ),
-    "ppo_optimize": Verb("preflow.ppo.trainer", "tune a policy with PPO", ("preflow.ppo.config",)),
+    "ppo_optimize": Verb("preflow.ppo.trainer", "tune a policy with PPO", ("preflow.ppo.reward_parts",)),
     "eval_inference": Verb(
         "preflow.evaluation.eval_inference", "compare a tuned policy with its base", ("preflow.evaluation.config",)
     ),

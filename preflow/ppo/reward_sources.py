@@ -13,7 +13,8 @@ from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import load_sequence_classifier, load_tokenizer, preferred_dtype
 from preflow.ppo.algorithm import replace_nonfinite
-from preflow.ppo.config import PPOConfig, check_reward_weights, classifier_of
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_parts import check_reward_weights, classifier_of
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed, ScoredText

@@ -22,9 +22,10 @@ from preflow.ppo.checkpoint import (
     save_checkpoint,
     trained_weights,
 )
-from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig, classifier_of
+from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.processes import agree, is_first, start
+from preflow.ppo.reward_parts import REWARD_MODEL_ALONE, classifier_of
 from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from preflow.errors import PreflowError
-from preflow.ppo.config import PPOConfig, check_monitors
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_parts import check_monitors
 from preflow.ppo.reward_sources import Answers, Source, metric_scores, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt

@@ -8,7 +8,8 @@ import pytest
 
 from preflow.errors import PreflowError
 from preflow.ppo.algorithm import adapted
-from preflow.ppo.config import PPOConfig, check
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_parts import check
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_arguments_of_the_step_are_checked(arguments: dict[str, Any], message: s
 
 
 def test_checking_settings_needs_no_torch() -> None:
-    program = "import sys, preflow.ppo.config; print('torch' in sys.modules)"
+    program = "import sys, preflow.ppo.reward_parts; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout == b"False\n"
 
 
