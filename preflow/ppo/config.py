@@ -35,7 +35,11 @@ class PPOConfig(ModelSettings):
         ge=1,
     )
     learning_rate: float = _setting(
-        "training", 1e-3, "AdamW's peak learning rate; warms up over one update, then falls linearly to 0", ge=0
+        "training",
+        0.0,
+        "AdamW's peak learning rate, which warms up over one update and then falls linearly to 0; 0 takes 1e-3 for "
+        "adapters and 3e-6 for whole weights",
+        ge=0,
     )
     clip_range: float = _setting("training", 0.2, "clipping range of the probability ratio", gt=0)
     target_kl: float = _setting(
@@ -81,7 +85,11 @@ class PPOConfig(ModelSettings):
         "starts as the reward model, or with a zero head where returns are not the reward model's scores",
     )
     critic_learning_rate: float = _setting(
-        "adapters and critic", 1e-3, "peak learning rate of the critic, with the same schedule", ge=0
+        "adapters and critic",
+        0.0,
+        "peak learning rate of the critic, with the same schedule; 0 takes 1e-3 for a value head and 1e-5 for a "
+        "separate critic",
+        ge=0,
     )
     critic_warmup_steps: int = _setting(
         "adapters and critic", 0, "first updates, in which only the critic learns", ge=0
@@ -184,6 +192,16 @@ class PPOConfig(ModelSettings):
     def optimizer_steps(self) -> int:
         """Planned optimizer steps of the run."""
         return self.train_steps * self.steps_per_update
+
+    @property
+    def policy_rate(self) -> float:
+        """Peak learning rate of the policy. That of whole weights is arXiv:2403.17031's."""
+        return self.learning_rate or (1e-3 if self.lora_rank else 3e-6)
+
+    @property
+    def critic_rate(self) -> float:
+        """Peak learning rate of the critic."""
+        return self.critic_learning_rate or (1e-5 if self.critic == "separate" else 1e-3)
 
     def rate(self, step: int) -> float:
         """Learning-rate factor at an optimizer step: warm-up over one update, then a linear fall to 0.

@@ -71,7 +71,7 @@ def log_row(
         "explained_variance": float(1 - unexplained / variance) if variance > 1e-8 else 0.0,
         "sampler_gap": rollout.sampler_gap,
         "nonfinite_scores": rollout.nonfinite_scores,
-        "learning_rate": config.learning_rate * config.rate((number - 1) * config.steps_per_update),
+        "learning_rate": config.policy_rate * config.rate((number - 1) * config.steps_per_update),
         "kl_coeff": kl_coeff,
         **stats.row(),
     }

@@ -71,6 +71,21 @@ def test_the_learning_rate_warms_up_over_an_update_and_falls_to_nothing() -> Non
     assert PPOConfig(train_steps=1, batch_size=8, epochs=2, minibatches=2).rate(0) == 0.25
 
 
+@pytest.mark.parametrize(
+    ("settings", "policy", "critic"),
+    [
+        ({}, 1e-3, 1e-3),
+        ({"lora_rank": 0}, 3e-6, 1e-3),
+        ({"lora_rank": 0, "top_layers": 2}, 3e-6, 1e-3),
+        ({"critic": "separate"}, 1e-3, 1e-5),
+        ({"lora_rank": 0, "critic": "separate", "learning_rate": 0.5, "critic_learning_rate": 0.25}, 0.5, 0.25),
+    ],
+)
+def test_learning_rates_fit_what_is_trained(settings: dict[str, Any], policy: float, critic: float) -> None:
+    config = PPOConfig(**settings)
+    assert (config.policy_rate, config.critic_rate) == (policy, critic)
+
+
 def test_weights_are_trained_whole_without_adapters() -> None:
     assert PPOConfig(lora_rank=0, top_layers=8).top_layers == 8
     assert PPOConfig(lora_rank=0).top_layers == 0

@@ -154,6 +154,17 @@ def test_the_learning_rate_warms_up_in_the_first_update_and_falls_to_nothing(
     assert [row["learning_rate"] for row in log()] == pytest.approx([0.002, 0.008, 0.008 * 2 / 3, 0.008 / 3])
 
 
+def test_whole_weights_stay_near_the_reference_at_their_own_learning_rate(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    settings = replace(config, train_steps=2, epochs=2, minibatches=2, lora_rank=0, learning_rate=0.0)
+    optimize(settings, letters())
+    assert [row["learning_rate"] for row in log()] == pytest.approx([3e-6 / 4, 3e-6])
+    near = log()[1]["kl_k3"]
+    optimize(replace(settings, learning_rate=1e-3), letters())
+    assert 0 < near < 1e-3 * log()[1]["kl_k3"]
+
+
 def test_the_same_seed_gives_the_same_run(
     optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
 ) -> None:
