@@ -108,8 +108,12 @@ class PPOConfig(ModelSettings):
     )
     kl_budget: float = _setting("KL", 0.0, "KL in nats per response at which the run ends; 0 sets no limit", ge=0)
 
-    normalize_reward: bool = _setting(
-        "rewards", False, "whether scores are divided by the standard deviation of all scores so far; 0 remains 0"
+    normalize_reward: bool | None = _setting(
+        "rewards",
+        None,
+        "whether scores are divided by the standard deviation of all scores so far; 0 remains 0. By default, if a "
+        "function or a classifier has a weight in the reward: their unit is unknown, and `kl_coeff`, "
+        "`missing_eos_penalty` and `value_clip_range` are in standard deviations",
     )
     reward_clip: float = _setting("rewards", 0.0, "bound at which scores are clipped on both sides; 0 clips none", ge=0)
     reward_threshold: float | None = _setting("rewards", None, "mean score at which the run ends, if any")

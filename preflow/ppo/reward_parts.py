@@ -9,6 +9,7 @@ from preflow.scoring.registry import check_names
 from preflow.settings import is_number
 
 REWARD_MODEL_ALONE = {"reward_model": 1.0}
+_UNKNOWN_UNIT = ("classifier:", "function:")
 _FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
 
 
@@ -24,6 +25,14 @@ def check(arguments: Mapping[str, Any]) -> None:
     weights = arguments.get("reward_weights", REWARD_MODEL_ALONE)
     check_reward_weights(weights, PPOConfig.of(arguments))
     check_monitors(arguments.get("monitors", ()), weights)
+
+
+def fitted(config: PPOConfig, weights: Mapping[str, float]) -> PPOConfig:
+    """The settings with `normalize_reward` decided: by default, if a part whose unit is unknown has a weight."""
+    if config.normalize_reward is not None:
+        return config
+    unknown = any(weight and name.startswith(_UNKNOWN_UNIT) for name, weight in weights.items())
+    return config.model_copy(update={"normalize_reward": unknown})
 
 
 def check_reward_weights(weights: Mapping[str, float], config: PPOConfig) -> None:

@@ -25,7 +25,7 @@ from preflow.ppo.checkpoint import (
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.processes import agree, is_first, start
-from preflow.ppo.reward_parts import REWARD_MODEL_ALONE, classifier_of
+from preflow.ppo.reward_parts import REWARD_MODEL_ALONE, classifier_of, fitted
 from preflow.ppo.reward_sources import load_rewards
 from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -90,6 +90,7 @@ def ppo_optimize(
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
     start()
+    config = fitted(config, reward_weights)
     tokenizer = load_tokenizer(model)
     _check_output(output, tokenizer, config)
     folder = ""

@@ -9,7 +9,7 @@ import pytest
 from preflow.errors import PreflowError
 from preflow.ppo.algorithm import adapted
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.reward_parts import check
+from preflow.ppo.reward_parts import check, fitted
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,24 @@ def test_the_learning_rate_warms_up_over_an_update_and_falls_to_nothing() -> Non
 def test_learning_rates_fit_what_is_trained(settings: dict[str, Any], policy: float, critic: float) -> None:
     config = PPOConfig(**settings)
     assert (config.policy_rate, config.critic_rate) == (policy, critic)
+
+
+@pytest.mark.parametrize(
+    ("weights", "given", "normalized"),
+    [
+        ({"reward_model": 1.0, "scorer:relevance": 2.0}, None, False),
+        ({"reward_model": 1.0, "function:module:name": 0.5}, None, True),
+        ({"classifier:some/model#good": 1.0}, None, True),
+        ({"reward_model": 1.0, "function:module:name": 0.0}, None, False),
+        ({"function:module:name": 1.0}, False, False),
+        ({"reward_model": 1.0}, True, True),
+    ],
+)
+def test_rewards_of_an_unknown_unit_are_normalized_by_default(
+    weights: dict[str, float], given: bool | None, normalized: bool
+) -> None:
+    config = PPOConfig.of({"ppo_options": {"normalize_reward": given}})
+    assert fitted(config, weights) == PPOConfig(normalize_reward=normalized)
 
 
 def test_weights_are_trained_whole_without_adapters() -> None:

@@ -3,8 +3,10 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -163,6 +165,19 @@ def test_whole_weights_stay_near_the_reference_at_their_own_learning_rate(
     near = log()[1]["kl_k3"]
     optimize(replace(settings, learning_rate=1e-3), letters())
     assert 0 < near < 1e-3 * log()[1]["kl_k3"]
+
+
+def test_the_unit_of_a_function_does_not_matter(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(unit: float) -> list[float]:
+        module = ModuleType("a_users_module")
+        module.letters = lambda prompts, completions: [unit * text.count("e") for text in completions]  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "a_users_module", module)
+        optimize(replace(config, train_steps=3, minibatches=2), reward_weights={"function:a_users_module:letters": 1.0})
+        return [row["kl_k3"] for row in log()]
+
+    assert run(1.0) == pytest.approx(run(30.0), rel=1e-3)
 
 
 def test_the_same_seed_gives_the_same_run(
