@@ -26,7 +26,7 @@ from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.processes import agree, is_first, start
 from preflow.ppo.reward_parts import REWARD_MODEL_ALONE, classifier_of, fitted
-from preflow.ppo.reward_sources import load_rewards
+from preflow.ppo.reward_sources import code_digest, load_rewards
 from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.ppo.training_log import LengthsAndScores, event_log, log_row
@@ -98,7 +98,8 @@ def ppo_optimize(
         used = [model, str(reward_model or ""), encoder, *(classifier_of(part)[0] for part in reward_weights)]
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
-        origin = [models, texts, dict(reward_weights), list(monitors), config.model_dump()]
+        codes = [code_digest(part) for part in sorted(reward_weights)]
+        origin = [models, texts, dict(reward_weights), codes, list(monitors), config.model_dump()]
         folder = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
     with one_writer(folder), seeded(config.seed):
         embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])

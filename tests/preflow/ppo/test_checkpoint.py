@@ -290,6 +290,25 @@ def test_a_run_with_other_references_begins_anew(
     assert "resumed after update 3" in capsys.readouterr().out
 
 
+def test_a_run_whose_reward_function_was_changed_begins_anew(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    code = "def letters(prompts, completions):\n    return [float(text.count('e')) for text in completions]\n"
+    (tmp_path / "letters_of_a_user.py").write_text(code)
+    (tmp_path / "entry_of_a_user.py").write_text("from letters_of_a_user import letters\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reward = {"reward_weights": {"function:entry_of_a_user:letters": 1.0}}
+    with pytest.raises(Killed):
+        optimize(config, "run", killed_in=4, **reward)
+    (tmp_path / "letters_of_a_user.py").write_text(code.replace("'e'", "'a'"))
+    optimize(config, "run", **reward)
+    assert "resumed" not in capsys.readouterr().out
+    (tmp_path / "letters_of_a_user.py").write_text(code)
+    optimize(config, "run", **reward)
+    assert "resumed after update 3" in capsys.readouterr().out
+
+
 def test_checkpoints_in_cloud_storage_are_whole_or_not_there(
     optimize: Optimize, config: PPOConfig, tmp_path: Path, cloud: dict[str, bytes]
 ) -> None:
