@@ -34,6 +34,7 @@ class PPOConfig(ModelSettings):
         "tokens in one forward and backward pass, padding included; changes memory and speed, not the result",
         ge=1,
     )
+    checkpoint_steps: int = _setting("training", 1, "updates between two checkpoints, where any are kept", ge=1)
     learning_rate: float = _setting(
         "training",
         0.0,

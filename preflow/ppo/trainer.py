@@ -99,7 +99,14 @@ def ppo_optimize(
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
         codes = [code_digest(part) for part in sorted(reward_weights)]
-        origin = [models, texts, dict(reward_weights), codes, list(monitors), config.model_dump()]
+        origin = [
+            models,
+            texts,
+            dict(reward_weights),
+            codes,
+            list(monitors),
+            config.model_dump(exclude={"checkpoint_steps"}),
+        ]
         folder = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
     with one_writer(folder), seeded(config.seed):
         embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
@@ -139,7 +146,8 @@ def ppo_optimize(
                     stats = update(policy, optimizers, rollout, config, generator, number)
                 _note(state, rollout, stats, config, judged, time.monotonic() - started)
                 event(state.log[-1])
-                if folder and is_first():
+                done = number == config.train_steps or state.stop_reason
+                if folder and is_first() and (done or number % config.checkpoint_steps == 0):
                     save_checkpoint(folder, policy, optimizers, generator, state)
                 advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
         judged = {}

@@ -252,6 +252,28 @@ def test_one_checkpoint_is_kept(optimize: Optimize, config: PPOConfig, tmp_path:
     assert sorted(path.name for path in place.iterdir()) == ["latest.json", "update-00003"]
 
 
+def test_checkpoints_may_be_rarer_than_updates(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rarely = replace(config, checkpoint_steps=2, kl_target=0.5)
+    optimize(rarely, "whole", checkpoints="")
+    with pytest.raises(Killed):
+        optimize(rarely, "run", killed_in=4)
+    capsys.readouterr()
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(trainer, "_write", killed)
+        optimize(replace(rarely, checkpoint_steps=3), "run")
+    assert "resumed after update 2" in capsys.readouterr().out, "how often it is written is no part of its key"
+    optimize(rarely, "run", killed_in=1)
+    assert "resumed after update 5" in capsys.readouterr().out, "the last update is always kept"
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_why_a_run_stopped_is_kept(optimize: Optimize, config: PPOConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(config, reward_threshold=-1e9)
 
