@@ -107,7 +107,13 @@ class PPOConfig(ModelSettings):
     kl_horizon: int = _setting(
         "KL", 0, "episodes over which `kl_coeff` may change by a fifth; 0 takes a tenth of the run's episodes", ge=0
     )
-    kl_budget: float = _setting("KL", 0.0, "KL in nats per response at which the run ends; 0 sets no limit", ge=0)
+    kl_budget: float = _setting(
+        "KL",
+        0.0,
+        "KL in nats per response: above it in the mean of the last 3 updates' episodes, the run ends, and the last "
+        "policy whose own episodes were within it is written; 0 sets no limit",
+        ge=0,
+    )
 
     normalize_reward: bool | None = _setting(
         "rewards",
@@ -117,7 +123,7 @@ class PPOConfig(ModelSettings):
         "`missing_eos_penalty` and `value_clip_range` are in standard deviations",
     )
     reward_clip: float = _setting("rewards", 0.0, "bound at which scores are clipped on both sides; 0 clips none", ge=0)
-    reward_threshold: float | None = _setting("rewards", None, "mean score at which the run ends, if any")
+    reward_threshold: float | None = _setting("rewards", None, "mean score of 3 updates at which the run ends, if any")
     missing_eos: Literal["subtract", "replace"] = _setting(
         "rewards",
         "subtract",
@@ -139,8 +145,9 @@ class PPOConfig(ModelSettings):
     keep_best: bool = _setting(
         "validation",
         False,
-        "whether to write the policy that scored best on the validation prompts while no monitor fell, instead of the "
-        "last one",
+        "whether to write the best of the policies that were evaluated, instead of the last one: that with the highest "
+        "validation reward less `kl_coeff` times KL while no monitor fell and, on the validation prompts, the KL was "
+        "within `kl_budget`",
     )
 
     temperature: float = _setting("sampling", 1.0, "sampling temperature, at which log-probabilities are taken", gt=0)

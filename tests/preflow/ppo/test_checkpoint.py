@@ -285,7 +285,20 @@ def test_why_a_run_stopped_is_kept(optimize: Optimize, config: PPOConfig, monkey
         optimize(settings, "run")
     summary = optimize(settings, "run", killed_in=1)
     assert summary["stop_reason"].endswith("reached reward_threshold -1e+09")
-    assert (summary["optimizer_steps"], summary["left_out_steps"], summary["planned_steps"]) == (0, 20, 20)
+    assert (summary["optimizer_steps"], summary["left_out_steps"], summary["planned_steps"]) == (8, 12, 20)
+
+
+def test_the_last_policy_within_the_budget_is_in_the_checkpoint(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path
+) -> None:
+    settings = replace(config, kl_budget=1.7)
+    whole = optimize(settings, "whole", checkpoints="")
+    assert (len(outcome(tmp_path / "whole")[1]), whole["written_update"]) == (5, 3), "update 5 found it spent"
+    with pytest.raises(Killed):
+        optimize(settings, "run", killed_in=5)
+    again = optimize(settings, "run")
+    assert (again["stop_reason"], again["written_update"]) == (whole["stop_reason"], 3)
+    assert_same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_run_with_other_settings_begins_anew(optimize: Optimize, config: PPOConfig, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from preflow.errors import PreflowError
 from preflow.identity import split_of
 from preflow.models import adapter_base, load_causal_lm, load_tokenizer
 from preflow.ppo import PPOConfig, ppo_optimize, trainer
+from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.policy import Policy
 from preflow.reward.model import RewardModel
 from tests.preflow.ppo.settings import replace
@@ -268,20 +270,63 @@ def test_planned_steps_are_taken_where_a_pass_over_the_prompts_ends_within_an_up
     assert summary["planned_steps"] == summary["optimizer_steps"] == 5 * 4 * 4
 
 
+def test_a_run_that_reached_its_threshold_ends_and_says_why(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    summary = optimize(replace(config, train_steps=6, reward_threshold=0.0), letters())
+    assert re.match("the mean score .* of 3 updates reached reward_threshold 0", summary["stop_reason"])
+    assert [row["optimizer_steps"] for row in log()] == [1, 1, 0], (
+        "the policy that reached it is the one that comes out"
+    )
+    assert summary["written_update"] == 2
+    assert summary["optimizer_steps"] + summary["skipped_steps"] + summary["left_out_steps"] == summary["planned_steps"]
+
+
+@pytest.fixture
+def weights_after(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """The trained weights before the first update and after each, as the run fills them in."""
+    after: list[dict[str, torch.Tensor]] = []
+    learn = trainer.update
+
+    def noted(policy: Policy, *arguments: Any) -> Any:
+        if not after:
+            after.append(trained_weights(policy))
+        stats = learn(policy, *arguments)
+        after.append(trained_weights(policy))
+        return stats
+
+    monkeypatch.setattr(trainer, "update", noted)
+    return after
+
+
 @pytest.mark.parametrize(
-    ("settings", "reason"),
+    ("kls", "written", "why"),
     [
-        ({"reward_threshold": 0.0}, "the mean score .* reached reward_threshold 0"),
-        ({"kl_budget": 1e-9, "learning_rate": 0.1}, "the KL of .* nats spent kl_budget 1e-09"),
+        ([0.0, 1.0, 1.9, 5.0], 2, "the mean KL 2.63 of 3 updates exceeded kl_budget 2"),
+        ([0.0, 1.0, 2.1, 1.8, 1.9], 4, ""),
+        ([0.0, 1.0, 1.1, 1.2, 2.3], 3, ""),
+        ([0.0, 7.0], 0, "the mean KL 3.50 of 2 updates exceeded kl_budget 2"),
     ],
 )
-def test_a_run_ends_early_and_says_why(
-    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any, settings: Any, reason: str
-) -> None:
-    summary = optimize(replace(config, train_steps=6, **settings), letters())
-    assert re.match(reason, summary["stop_reason"])
-    rows = log()
-    assert len(rows) < 6
-    assert rows[-1]["optimizer_steps"] == 0, "the policy that reached it is the one that comes out"
-    assert summary["written_update"] == len(rows) - 1
-    assert summary["optimizer_steps"] + summary["skipped_steps"] + summary["left_out_steps"] == summary["planned_steps"]
+def test_the_last_policy_within_the_budget_is_written(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    weights_after: list[dict[str, torch.Tensor]], kls: list[float], written: int, why: str,
+) -> None:  # fmt: skip
+    left = iter(kls)
+    collect_rollout = trainer.collect_rollout
+
+    def measured(*arguments: Any, **settings: Any) -> Any:
+        kl = next(left)
+        rollout = collect_rollout(*arguments, **settings)
+        monkeypatch.setattr(type(rollout), "kl", property(lambda _: kl))
+        return rollout
+
+    monkeypatch.setattr(trainer, "collect_rollout", measured)
+    summary = optimize(replace(config, train_steps=4, kl_budget=2.0), letters())
+    assert next(left, None) is None, "the last policy's KL is measured too, unless the run ended with it"
+    assert (summary["stop_reason"], summary["written_update"]) == (why, written)
+    over = ["the last policy's KL of 2.30 exceeds kl_budget 2: it is not written"]
+    assert summary["warnings"] == (over if kls[-1] == 2.3 else [])
+    saved = load_file(tmp_path / "tuned/adapter_model.safetensors")
+    for name, value in saved.items():
+        assert torch.equal(value, weights_after[written]["model." + name.replace(".weight", ".default.weight")])
