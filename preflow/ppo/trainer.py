@@ -29,7 +29,7 @@ from preflow.ppo.reward_parts import REWARD_MODEL_ALONE, classifier_of, fitted
 from preflow.ppo.reward_sources import code_digest, load_rewards
 from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy
-from preflow.ppo.training_log import LengthsAndScores, event_log, log_row
+from preflow.ppo.training_log import LengthsAndScores, event_log, log_row, sampler_strays
 from preflow.ppo.update import UpdateStats, make_optimizers, update
 from preflow.ppo.validation import Validation, falling_monitors, load_validation, means
 from preflow.progress import track
@@ -257,6 +257,10 @@ def _note(
     first = LengthsAndScores(state.first_lengths, state.first_scores)
     row = log_row(len(state.log) + 1, rollout, stats, config, kl_coeff=state.kl_coeff, first=first, seconds=seconds)
     state.log.append({**row, **judged})
+    if sampler_strays(state.log):
+        state.warn(
+            "the sampler differs from the policy by more than an update changes it, see `sampler_gap` in the log"
+        )
     state.statistics = rollout.statistics
     state.kl_coeff = adapted(state.kl_coeff, rollout.kl, config.kl_target, config.batch_size, config.horizon)
 

@@ -25,7 +25,7 @@ from tests.preflow.ppo.settings import replace
 pytestmark = pytest.mark.usefixtures("exact")
 Optimize = Callable[..., dict[str, Any]]
 KINDS: dict[str, dict[str, Any]] = {
-    "adapters": {"normalize_reward": True, "kl_target": 0.5, "kl_horizon": 50},
+    "adapters": {"normalize_reward": True, "kl_target": 0.5, "kl_horizon": 50, "eval_steps": 2, "keep_best": True},
     "everything, with a critic of its own": {"lora_rank": 0, "critic": "separate", "critic_warmup_steps": 1},
 }
 # A run in a process of its own, slow enough to be killed between its updates; in the third it pauses.

@@ -19,6 +19,7 @@ from preflow.models import adapter_base, load_causal_lm, load_tokenizer
 from preflow.ppo import PPOConfig, ppo_optimize, trainer
 from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.policy import Policy
+from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.reward.model import RewardModel
 from tests.preflow.ppo.settings import replace
 from tests.tiny import questions
@@ -297,6 +298,18 @@ def weights_after(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tenso
 
     monkeypatch.setattr(trainer, "update", noted)
     return after
+
+
+def test_a_sampler_that_does_not_follow_is_warned_of_once(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    settings = replace(config, train_steps=5, epochs=2, minibatches=2)
+    assert optimize(settings, letters())["warnings"] == []
+    monkeypatch.setattr(SamplingCopy, "follow", lambda copy: None)
+    [warning] = optimize(settings, letters())["warnings"]
+    assert warning.startswith("the sampler differs from the policy by more than an update changes it")
+    assert capsys.readouterr().out.count(f"warning: {warning}") == 1
 
 
 @pytest.mark.parametrize(
