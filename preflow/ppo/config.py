@@ -123,7 +123,9 @@ class PPOConfig(ModelSettings):
         "`missing_eos_penalty` and `value_clip_range` are in standard deviations",
     )
     reward_clip: float = _setting("rewards", 0.0, "bound at which scores are clipped on both sides; 0 clips none", ge=0)
-    reward_threshold: float | None = _setting("rewards", None, "mean score of 3 updates at which the run ends, if any")
+    reward_threshold: float | None = _setting(
+        "rewards", None, "mean score of the last 3 updates at which the run ends, if any"
+    )
     missing_eos: Literal["subtract", "replace"] = _setting(
         "rewards",
         "subtract",
@@ -145,9 +147,8 @@ class PPOConfig(ModelSettings):
     keep_best: bool = _setting(
         "validation",
         False,
-        "whether to write the best of the policies that were evaluated, instead of the last one: that with the highest "
-        "validation reward less `kl_coeff` times KL while no monitor fell and, on the validation prompts, the KL was "
-        "within `kl_budget`",
+        "whether to write the evaluated policy with the highest reward less `kl_coeff` times KL on the validation "
+        "prompts, instead of the last one; where a monitor fell, or KL is above `kl_budget` there, it does not count",
     )
 
     temperature: float = _setting("sampling", 1.0, "sampling temperature, at which log-probabilities are taken", gt=0)

@@ -109,7 +109,7 @@ def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
     return torch.tensor([float("nan") if value is None else value for value in values])
 
 
-def code_digest(part: str) -> str:
+def function_digest(part: str) -> str:
     """Digest of the file that defines a `function:MODULE:NAME`, which may be imported into MODULE; '' for other parts.
 
     Code that this file imports is not in it.

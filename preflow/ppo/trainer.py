@@ -26,7 +26,7 @@ from preflow.ppo.outcome import keep_best, keep_within_budget, reason_to_stop
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.processes import agree, is_first, start
 from preflow.ppo.reward_parts import REWARD_MODEL_ALONE, classifier_of, fitted
-from preflow.ppo.reward_sources import code_digest, load_rewards
+from preflow.ppo.reward_sources import function_digest, load_rewards
 from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.ppo.training_log import LengthsAndScores, event_log, log_row, sampler_strays
@@ -98,15 +98,9 @@ def ppo_optimize(
         used = [model, str(reward_model or ""), encoder, *(classifier_of(part)[0] for part in reward_weights)]
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
-        codes = [code_digest(part) for part in sorted(reward_weights)]
-        origin = [
-            models,
-            texts,
-            dict(reward_weights),
-            codes,
-            list(monitors),
-            config.model_dump(exclude={"checkpoint_steps"}),
-        ]
+        codes = [function_digest(part) for part in sorted(reward_weights)]
+        settings = config.model_dump(exclude={"checkpoint_steps"})
+        origin = [models, texts, dict(reward_weights), codes, list(monitors), settings]
         folder = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
     with one_writer(folder), seeded(config.seed):
         embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
@@ -150,8 +144,8 @@ def ppo_optimize(
                     stats = update(policy, optimizers, rollout, config, generator, number)
                 _note(state, rollout, stats, config, judged, time.monotonic() - started)
                 event(state.log[-1])
-                done = number == config.train_steps or state.stop_reason
-                if folder and is_first() and (done or number % config.checkpoint_steps == 0):
+                due = number % config.checkpoint_steps == 0 or number == config.train_steps or state.stop_reason
+                if folder and is_first() and due:
                     save_checkpoint(folder, policy, optimizers, generator, state)
                 advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
         sampler.follow()

@@ -19,7 +19,7 @@ from preflow.ppo.reward_sources import (
     Answers,
     ScoreAnswers,
     Source,
-    code_digest,
+    function_digest,
     load_rewards,
     parts_of,
     total_of,
@@ -55,13 +55,14 @@ def load(encoder_folder: Path) -> Callable[..., ScoreAnswers]:
 
 def test_the_code_of_a_function_is_the_file_that_defines_it() -> None:
     here = digest_bytes(Path(__file__).read_bytes())
-    assert code_digest(f"function:{__name__}:CONFIG") == here, "an object is where its module is"
-    assert code_digest(f"function:{__name__}:test_the_code_of_a_function_is_the_file_that_defines_it") == here
+    assert function_digest(f"function:{__name__}:CONFIG") == here, "an object is where its module is"
+    assert function_digest(f"function:{__name__}:test_the_code_of_a_function_is_the_file_that_defines_it") == here
     elsewhere = digest_bytes(Path(inspect.getfile(replace)).read_bytes())
-    assert code_digest(f"function:{__name__}:replace") == elsewhere
-    assert code_digest("function:sys:intern") == code_digest("scorer:relevance") == code_digest("reward_model") == ""
+    assert function_digest(f"function:{__name__}:replace") == elsewhere
+    parts = ("function:sys:intern", "scorer:relevance", "reward_model")
+    assert [function_digest(part) for part in parts] == ["", "", ""]
     with pytest.raises(PreflowError, match="'function:nowhere' cannot be loaded"):
-        code_digest("function:nowhere")
+        function_digest("function:nowhere")
 
 
 @pytest.fixture
