@@ -17,7 +17,7 @@ from preflow.code_digest import code_digest
 from preflow.errors import PreflowError
 from preflow.input_digests import datasets_digest, folders_digest
 from preflow.packaged import eval_dataset_of, is_packaged
-from preflow.ppo.config import classifier_of
+from preflow.ppo.reward_parts import classifier_of
 from preflow.uris import is_gcs
 from preflow.verbs import VERBS
 

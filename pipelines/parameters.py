@@ -11,7 +11,8 @@ from typing import Any
 from preflow.evaluation.base_config import BaseInferenceConfig
 from preflow.evaluation.verdict import PromotionConfig
 from preflow.generation.config import GenerationConfig
-from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_parts import REWARD_MODEL_ALONE
 from preflow.reward.config import RewardModelConfig
 from preflow.settings import Settings
 from preflow.verbs import VERBS

@@ -31,7 +31,7 @@ VERBS = {
     "train_reward_model": Verb(
         "preflow.reward.train", "train a reward model on preference pairs", ("preflow.reward.config",)
     ),
-    "ppo_optimize": Verb("preflow.ppo.trainer", "tune a policy with PPO", ("preflow.ppo.config",)),
+    "ppo_optimize": Verb("preflow.ppo.trainer", "tune a policy with PPO", ("preflow.ppo.reward_parts",)),
     "base_inference": Verb(
         "preflow.evaluation.base_inference",
         "let the base model answer the evaluation prompts",

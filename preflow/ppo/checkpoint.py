@@ -31,7 +31,7 @@ from preflow.uris import delete_folder, exists, fetch_folder, is_gcs, read_bytes
 from preflow.writing import reason, written_beside
 
 _WEIGHTS, _MOMENTS, _RANDOM, _STATE = "weights.safetensors", "moments.safetensors", "random.safetensors", "state.json"
-_BEST, _LATEST = "best.safetensors", "latest.json"
+_KEPT, _LATEST = "kept.safetensors", "latest.json"
 _SECONDS_BETWEEN_TRIES = 1.0
 
 
@@ -48,10 +48,11 @@ class TrainingState:
         first_scores: Scores of the first update's answers.
         stop_reason: Why the run ended before its last update; '' while it continues.
         first_validation: Scores of the validation prompts before training.
-        best_update: Number of updates after which the policy scored best on them.
-        best_reward: Its mean score.
-        best: Its trained weights, if they are kept.
-        warnings: Warnings of falling monitors.
+        kept: Trained weights that are written instead of the last ones, if any are kept.
+        kept_update: Number of updates behind them.
+        best_reward: Mean score of the best policy on the validation prompts, if it is kept.
+        best_kl: Its mean KL there, in nats per response.
+        warnings: Warnings for the user.
     """
 
     kl_coeff: float
@@ -62,15 +63,23 @@ class TrainingState:
     first_scores: list[float] = field(default_factory=list)
     stop_reason: str = ""
     first_validation: dict[str, list[float]] = field(default_factory=dict)
-    best_update: int = 0
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    kept_update: int = 0
     best_reward: float = -math.inf
-    best: dict[str, Tensor] = field(default_factory=dict)
+    best_kl: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
     @property
     def updates(self) -> int:
         """Number of updates that trained the policy; the update at which a run stops early trains nothing."""
         return len(self.log) - bool(self.stop_reason)
+
+    def warn(self, warning: str) -> None:
+        """Notes and prints a warning, the same one once."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+            if is_first():
+                print(f"warning: {warning}", flush=True)
 
 
 def save_checkpoint(
@@ -93,11 +102,11 @@ def save_checkpoint(
     with _written(f"{uri}/{name}") as folder:
         folder.mkdir()
         save_file(trained_weights(policy), folder / _WEIGHTS)
-        save_file(state.best, folder / _BEST)
+        save_file(state.kept, folder / _KEPT)
         save_file(_copied(_moments(optimizers)), folder / _MOMENTS)
         save_file({"generator": generator.get_state(), "torch": torch.get_rng_state()}, folder / _RANDOM)
         (folder / _STATE).write_text(
-            json.dumps({name: value for name, value in vars(state).items() if name != "best"}, default=asdict)
+            json.dumps({name: value for name, value in vars(state).items() if name != "kept"}, default=asdict)
         )
     with _written(f"{uri}/{_LATEST}") as file:
         file.write_text(json.dumps({"checkpoint": name}))
@@ -114,13 +123,13 @@ def load_checkpoint(
         return None
     with tempfile.TemporaryDirectory() as scratch:
         folder = fetch_folder(f"{uri}/{name}", Path(scratch))
-        kept = json.loads((folder / _STATE).read_text())
-        weights, best, moments, random = (load_file(folder / file) for file in (_WEIGHTS, _BEST, _MOMENTS, _RANDOM))
+        noted = json.loads((folder / _STATE).read_text())
+        weights, kept, moments, random = (load_file(folder / file) for file in (_WEIGHTS, _KEPT, _MOMENTS, _RANDOM))
     put_weights(policy, weights)
     _put_moments(optimizers, moments)
     generator.set_state(random["generator"])
     torch.set_rng_state(random["torch"])
-    return TrainingState(**{**kept, "statistics": RewardStatistics(**kept["statistics"]), "best": best})
+    return TrainingState(**{**noted, "statistics": RewardStatistics(**noted["statistics"]), "kept": kept})
 
 
 @contextmanager

@@ -1,16 +1,12 @@
-"""Settings of a PPO run and of its reward, and their checks. Imports no torch."""
+"""Settings of a PPO run, and their checks. Imports no torch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from preflow.errors import PreflowError
-from preflow.scoring.registry import check_names
-from preflow.settings import ModelSettings, is_number, require
-
-REWARD_MODEL_ALONE = {"reward_model": 1.0}
-_FORMS = "reward_model, classifier:MODEL[#LABEL], scorer:METRIC or function:MODULE:NAME"
+from preflow.settings import ModelSettings, require
 
 
 def _setting(group: str, default: Any, description: str, **limits: Any) -> Any:
@@ -38,8 +34,13 @@ class PPOConfig(ModelSettings):
         "tokens in one forward and backward pass, padding included; changes memory and speed, not the result",
         ge=1,
     )
+    checkpoint_steps: int = _setting("training", 1, "updates between two checkpoints, where any are kept", ge=1)
     learning_rate: float = _setting(
-        "training", 1e-3, "AdamW's peak learning rate; warms up over one update, then falls linearly to 0", ge=0
+        "training",
+        0.0,
+        "AdamW's peak learning rate, which warms up over one update and then falls linearly to 0; 0 takes 1e-3 for "
+        "adapters and 3e-6 for whole weights",
+        ge=0,
     )
     clip_range: float = _setting("training", 0.2, "clipping range of the probability ratio", gt=0)
     target_kl: float = _setting(
@@ -85,7 +86,11 @@ class PPOConfig(ModelSettings):
         "starts as the reward model, or with a zero head where returns are not the reward model's scores",
     )
     critic_learning_rate: float = _setting(
-        "adapters and critic", 1e-3, "peak learning rate of the critic, with the same schedule", ge=0
+        "adapters and critic",
+        0.0,
+        "peak learning rate of the critic, with the same schedule; 0 takes 1e-3 for a value head and 1e-5 for a "
+        "separate critic",
+        ge=0,
     )
     critic_warmup_steps: int = _setting(
         "adapters and critic", 0, "first updates, in which only the critic learns", ge=0
@@ -102,13 +107,25 @@ class PPOConfig(ModelSettings):
     kl_horizon: int = _setting(
         "KL", 0, "episodes over which `kl_coeff` may change by a fifth; 0 takes a tenth of the run's episodes", ge=0
     )
-    kl_budget: float = _setting("KL", 0.0, "KL in nats per response at which the run ends; 0 sets no limit", ge=0)
+    kl_budget: float = _setting(
+        "KL",
+        0.0,
+        "KL in nats per response: above it in the mean of the last 3 updates' episodes, the run ends, and the last "
+        "policy whose own episodes were within it is written; 0 sets no limit",
+        ge=0,
+    )
 
-    normalize_reward: bool = _setting(
-        "rewards", False, "whether scores are divided by the standard deviation of all scores so far; 0 remains 0"
+    normalize_reward: bool | None = _setting(
+        "rewards",
+        None,
+        "whether scores are divided by the standard deviation of all scores so far; 0 remains 0. By default, if a "
+        "function or a classifier has a weight in the reward: their unit is unknown, and `kl_coeff`, "
+        "`missing_eos_penalty` and `value_clip_range` are in standard deviations",
     )
     reward_clip: float = _setting("rewards", 0.0, "bound at which scores are clipped on both sides; 0 clips none", ge=0)
-    reward_threshold: float | None = _setting("rewards", None, "mean score at which the run ends, if any")
+    reward_threshold: float | None = _setting(
+        "rewards", None, "mean score of the last 3 updates at which the run ends, if any"
+    )
     missing_eos: Literal["subtract", "replace"] = _setting(
         "rewards",
         "subtract",
@@ -130,8 +147,8 @@ class PPOConfig(ModelSettings):
     keep_best: bool = _setting(
         "validation",
         False,
-        "whether to write the policy that scored best on the validation prompts while no monitor fell, instead of the "
-        "last one",
+        "whether to write the evaluated policy with the highest reward less `kl_coeff` times KL on the validation "
+        "prompts, instead of the last one; where a monitor fell, or KL is above `kl_budget` there, it does not count",
     )
 
     temperature: float = _setting("sampling", 1.0, "sampling temperature, at which log-probabilities are taken", gt=0)
@@ -189,6 +206,16 @@ class PPOConfig(ModelSettings):
         """Planned optimizer steps of the run."""
         return self.train_steps * self.steps_per_update
 
+    @property
+    def policy_rate(self) -> float:
+        """Peak learning rate of the policy. That of whole weights is arXiv:2403.17031's."""
+        return self.learning_rate or (1e-3 if self.lora_rank else 3e-6)
+
+    @property
+    def critic_rate(self) -> float:
+        """Peak learning rate of the critic."""
+        return self.critic_learning_rate or (1e-5 if self.critic == "separate" else 1e-3)
+
     def rate(self, step: int) -> float:
         """Learning-rate factor at an optimizer step: warm-up over one update, then a linear fall to 0.
 
@@ -197,62 +224,3 @@ class PPOConfig(ModelSettings):
         warmup = self.steps_per_update
         left = (self.optimizer_steps - step) / max(1, self.optimizer_steps - warmup)
         return min((step + 1) / warmup, max(0.0, left), 1.0)
-
-
-def check(arguments: Mapping[str, Any]) -> None:
-    """Checks the arguments of ppo-optimize before it runs.
-
-    Args:
-        arguments: The fields of `PPOConfig`, `ppo_options`, `reward_weights` and `monitors`, where present.
-
-    Raises:
-        PreflowError: A setting, a part of the reward or a monitor is not valid.
-    """
-    weights = arguments.get("reward_weights", REWARD_MODEL_ALONE)
-    check_reward_weights(weights, PPOConfig.of(arguments))
-    check_monitors(arguments.get("monitors", ()), weights)
-
-
-def check_reward_weights(weights: Mapping[str, float], config: PPOConfig) -> None:
-    """Checks the parts of a reward by name, before anything is loaded.
-
-    Raises:
-        PreflowError: There is no part, a part is unknown, a weight is not a finite number, or `missing_eos` is
-            "replace" and a part has no zero point.
-    """
-    if not weights:
-        raise PreflowError(f"`reward_weights`: no part is named; choose from {_FORMS}")
-    for name, weight in weights.items():
-        kind, _, rest = name.partition(":")
-        if kind == "scorer":
-            check_names([rest])
-        elif not (
-            name == "reward_model" or (kind == "classifier" and rest) or (kind == "function" and rest.count(":") == 1)
-        ):
-            raise PreflowError(f"`reward_weights`: '{name}' is not known; the forms are {_FORMS}")
-        if not is_number(weight):
-            raise PreflowError(f"`reward_weights`: the weight of '{name}' is {weight!r}; give a number")
-        if config.missing_eos == "replace" and kind in ("classifier", "function"):
-            raise PreflowError(
-                f"`missing_eos`: 'replace' given, but a score of 0 has no known meaning for '{name}', so a penalty of "
-                f"{-config.missing_eos_penalty} cannot replace it; set it to subtract"
-            )
-
-
-def check_monitors(monitors: Sequence[str], parts: Iterable[str]) -> None:
-    """Checks monitors against the parts of the reward.
-
-    Raises:
-        PreflowError: A monitor is unknown or part of the reward.
-    """
-    check_names(monitors)
-    for name in monitors:
-        if f"scorer:{name}" in parts:
-            raise PreflowError(f"`monitors`: '{name}' is part of the reward; a monitor must not be trained on")
-
-
-def classifier_of(part: str) -> tuple[str, str]:
-    """Model and class label in `classifier:MODEL[#LABEL]`; '' for a missing label, and two '' for any other part."""
-    kind, _, rest = part.partition(":")
-    model, _, label = rest.partition("#") if kind == "classifier" else ("", "", "")
-    return model, label

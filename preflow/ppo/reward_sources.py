@@ -1,6 +1,8 @@
 """The reward: a weighted sum of a reward model, classifiers, automated metrics and Python functions."""
 
 import importlib
+import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,9 +13,11 @@ from torch import Tensor
 
 from preflow.chat import last_user_turn
 from preflow.errors import PreflowError
+from preflow.identity import digest_bytes
 from preflow.models import load_sequence_classifier, load_tokenizer, preferred_dtype
 from preflow.ppo.algorithm import replace_nonfinite
-from preflow.ppo.config import PPOConfig, check_reward_weights, classifier_of
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_parts import check_reward_weights, classifier_of
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed, ScoredText
@@ -103,6 +107,26 @@ def metric_scores(name: str, embed: Embed, answers: Answers) -> Tensor:
     ]
     values = [score.value for score in METRICS[name].score(texts, embed)]
     return torch.tensor([float("nan") if value is None else value for value in values])
+
+
+def function_digest(part: str) -> str:
+    """Digest of the file that defines a `function:MODULE:NAME`, which may be imported into MODULE; '' for other parts.
+
+    Code that this file imports is not in it.
+
+    Raises:
+        PreflowError: The function cannot be loaded.
+    """
+    kind, _, rest = part.partition(":")
+    if kind != "function":
+        return ""
+    module, _, name = rest.partition(":")
+    function = _function(part, module, name)
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:  # an object that can be called
+        file = getattr(sys.modules[module], "__file__", None)
+    return digest_bytes(Path(file).read_bytes()) if file else ""
 
 
 def _load(name: str, reward_model: Path | None, embed: Embed) -> ScoreAnswers:

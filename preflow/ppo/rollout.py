@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from preflow.generation.sampler import Samples
 from preflow.ppo.algorithm import (
     RewardStatistics,
     clipped,
@@ -160,6 +161,14 @@ def collect_rollout(
         sampler_gap=float(((sampled - logprobs).abs() * mask).sum() / mask.sum()),
         seconds=seconds,
     )
+
+
+def response_kl(samples: Samples, policy: Policy, config: PPOConfig) -> Tensor:
+    """`[B]` KL (k1) of sampled responses between the policy and the reference, in nats."""
+    episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask)
+    episodes = _encoded(episodes, policy, config.microbatch_tokens)
+    logprobs, reference, *_ = _evaluate(episodes, policy, config.microbatch_tokens)
+    return (k1(logprobs, reference) * samples.response_mask).sum(1)
 
 
 def _widened(tensor: Tensor, width: int) -> Tensor:

@@ -20,15 +20,16 @@ from preflow.ppo.checkpoint import (
     one_writer,
     put_weights,
     save_checkpoint,
-    trained_weights,
 )
-from preflow.ppo.config import REWARD_MODEL_ALONE, PPOConfig, classifier_of
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.outcome import keep_best, keep_within_budget, reason_to_stop
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.processes import agree, is_first, start
-from preflow.ppo.reward_sources import load_rewards
+from preflow.ppo.reward_parts import REWARD_MODEL_ALONE, classifier_of, fitted
+from preflow.ppo.reward_sources import function_digest, load_rewards
 from preflow.ppo.rollout import Rollout, collect_rollout
 from preflow.ppo.sampling_copy import SamplingCopy
-from preflow.ppo.training_log import LengthsAndScores, event_log, log_row
+from preflow.ppo.training_log import LengthsAndScores, event_log, log_row, sampler_strays
 from preflow.ppo.update import UpdateStats, make_optimizers, update
 from preflow.ppo.validation import Validation, falling_monitors, load_validation, means
 from preflow.progress import track
@@ -79,7 +80,7 @@ def ppo_optimize(
 
     Returns:
         The last update's metrics; the planned, taken, skipped and left out optimizer steps; the reason of an early end,
-        if any; the number of updates behind the written policy; and warnings of falling monitors.
+        if any; the number of updates behind the written policy; and warnings.
 
     Raises:
         PreflowError: There is no train prompt, or settings, models and rewards do not fit together.
@@ -89,6 +90,7 @@ def ppo_optimize(
     if not rows:
         raise PreflowError(f"{prompts}: no prompt of the train split; give more prompts")
     start()
+    config = fitted(config, reward_weights)
     tokenizer = load_tokenizer(model)
     _check_output(output, tokenizer, config)
     folder = ""
@@ -96,7 +98,9 @@ def ppo_optimize(
         used = [model, str(reward_model or ""), encoder, *(classifier_of(part)[0] for part in reward_weights)]
         models = [model_digest(one) for one in used if one]
         texts = [(row.prompt_id, row.reference) for row in everything]
-        origin = [models, texts, dict(reward_weights), list(monitors), config.model_dump()]
+        codes = [function_digest(part) for part in sorted(reward_weights)]
+        settings = config.model_dump(exclude={"checkpoint_steps"})
+        origin = [models, texts, dict(reward_weights), codes, list(monitors), settings]
         folder = f"{checkpoints}/{digest_json(origin)[:_KEY_LENGTH]}"
     with one_writer(folder), seeded(config.seed):
         embed = _embed(encoder, [*(name for name in reward_weights if name.startswith("scorer:")), *monitors])
@@ -112,6 +116,13 @@ def ppo_optimize(
         agree(len(state.log), f"`checkpoints`: {checkpoints} holds different numbers of updates")
         _announce(config, policy, len(state.log), watched=validation is not None)
 
+        def roll_out() -> Rollout:
+            return collect_rollout(
+                _next_prompts(rows, state.queue, config, generator),
+                policy, sampler, tokenizer, sources, config, generator,
+                kl_coeff=state.kl_coeff, statistics=state.statistics,
+            )  # fmt: skip
+
         started = time.monotonic() - (state.log[-1]["seconds"] if state.log else 0.0)
         with (
             track("PPO updates", config.train_steps) as advance,
@@ -120,31 +131,34 @@ def ppo_optimize(
             advance(len(state.log), "")
             while len(state.log) < config.train_steps and not state.stop_reason:
                 number = len(state.log) + 1
-                batch = _next_prompts(rows, state.queue, config, generator)
                 sampler.follow()
                 judged = {}
                 if validation and (number - 1) % config.eval_steps == 0:
                     judged = _judge(validation, sampler, tokenizer, policy, state, config)
-                rollout = collect_rollout(
-                    batch, policy, sampler, tokenizer, sources, config, generator,
-                    kl_coeff=state.kl_coeff, statistics=state.statistics,
-                )  # fmt: skip
-                state.stop_reason = _reason_to_stop(rollout, config)
+                rollout = roll_out()
+                keep_within_budget(policy, state, rollout.kl, config)
+                state.stop_reason = reason_to_stop(state.log, rollout, config)
                 if state.stop_reason:
                     stats = UpdateStats(left_out=config.optimizer_steps - (number - 1) * config.steps_per_update)
                 else:
                     stats = update(policy, optimizers, rollout, config, generator, number)
                 _note(state, rollout, stats, config, judged, time.monotonic() - started)
                 event(state.log[-1])
-                if folder and is_first():
+                due = number % config.checkpoint_steps == 0 or number == config.train_steps or state.stop_reason
+                if folder and is_first() and due:
                     save_checkpoint(folder, policy, optimizers, generator, state)
                 advance(1, f"reward {state.log[-1]['reward_mean']:+.2f}, KL {state.log[-1]['kl']:.1f}")
-        judged = {}
-        if validation:
-            sampler.follow()
-            judged = _judge(validation, sampler, tokenizer, policy, state, config)
-        if state.best:
-            put_weights(policy, state.best)
+        sampler.follow()
+        judged = _judge(validation, sampler, tokenizer, policy, state, config) if validation else {}
+        if config.kl_budget and not config.keep_best and not state.stop_reason:
+            kl = roll_out().kl
+            keep_within_budget(policy, state, kl, config)
+            if kl > config.kl_budget:
+                state.warn(
+                    f"the last policy's KL of {kl:.2f} exceeds kl_budget {config.kl_budget:g}: it is not written"
+                )
+        if state.kept:
+            put_weights(policy, state.kept)
         if is_first():
             _write(policy, tokenizer, output, state.log, training_log)
             if folder:
@@ -202,16 +216,6 @@ def _next_prompts(
     return batch
 
 
-def _reason_to_stop(rollout: Rollout, config: PPOConfig) -> str:
-    """Why the run ends with the policy that sampled these episodes; '' if it continues."""
-    reward = float(rollout.scores.mean())
-    if config.reward_threshold is not None and reward >= config.reward_threshold:
-        return f"the mean score {reward:.3f} reached reward_threshold {config.reward_threshold:g}"
-    if config.kl_budget and rollout.kl > config.kl_budget:
-        return f"the KL of {rollout.kl:.2f} nats spent kl_budget {config.kl_budget:g}"
-    return ""
-
-
 def _judge(
     validation: Validation,
     sampler: SamplingCopy,
@@ -220,20 +224,15 @@ def _judge(
     state: TrainingState,
     config: PPOConfig,
 ) -> dict[str, float]:
-    """Judges answers to the validation prompts; keeps the best policy; warns if monitors fall as the reward rises."""
-    scores = validation.scores(sampler, tokenizer, config)
+    """Judges answers to the validation prompts; warns if monitors fall as the reward rises; keeps the best policy."""
+    scores = validation.scores(policy, sampler, tokenizer, config)
     found = means(scores)
     state.first_validation = state.first_validation or scores
     falling = falling_monitors(scores, state.first_validation)
     for name in falling:
-        warning = f"after update {state.updates} the reward is higher and {name} lower than at the start"
-        if warning not in state.warnings:
-            state.warnings.append(warning)
-            if is_first():
-                print(f"warning: {warning}", flush=True)
-    if not falling and found["validation/reward"] > state.best_reward:
-        state.best_update, state.best_reward = state.updates, found["validation/reward"]
-        state.best = trained_weights(policy) if config.keep_best else {}
+        state.warn(f"after update {state.updates} the reward is higher and {name} lower than at the start")
+    if config.keep_best and not falling:
+        keep_best(policy, state, found, config)
     return {**found, "validation/falling_monitors": len(falling)}
 
 
@@ -252,6 +251,10 @@ def _note(
     first = LengthsAndScores(state.first_lengths, state.first_scores)
     row = log_row(len(state.log) + 1, rollout, stats, config, kl_coeff=state.kl_coeff, first=first, seconds=seconds)
     state.log.append({**row, **judged})
+    if sampler_strays(state.log):
+        state.warn(
+            "the sampler differs from the policy by more than an update changes it, see `sampler_gap` in the log"
+        )
     state.statistics = rollout.statistics
     state.kl_coeff = adapted(state.kl_coeff, rollout.kl, config.kl_target, config.batch_size, config.horizon)
 
@@ -270,6 +273,6 @@ def _summary(state: TrainingState, config: PPOConfig) -> dict[str, Any]:
         **{name: int(sum(row[name] for row in state.log)) for name in steps},
         "planned_steps": config.optimizer_steps,
         "stop_reason": state.stop_reason,
-        "written_update": state.best_update if state.best else state.updates,
+        "written_update": state.kept_update if state.kept else state.updates,
         "warnings": state.warnings,
     }

@@ -1,5 +1,6 @@
 """The row that the training log gets for each update, and the log as TensorBoard shows it."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -71,7 +72,7 @@ def log_row(
         "explained_variance": float(1 - unexplained / variance) if variance > 1e-8 else 0.0,
         "sampler_gap": rollout.sampler_gap,
         "nonfinite_scores": rollout.nonfinite_scores,
-        "learning_rate": config.learning_rate * config.rate((number - 1) * config.steps_per_update),
+        "learning_rate": config.policy_rate * config.rate((number - 1) * config.steps_per_update),
         "kl_coeff": kl_coeff,
         **stats.row(),
     }
@@ -104,6 +105,19 @@ def length_binned_gain(now: LengthsAndScores, before: LengthsAndScores) -> float
             total += len(here) * float(here.mean() - then.mean())
             count += len(here)
     return total / count if count else 0.0
+
+
+def sampler_strays(log: Sequence[Row]) -> bool:
+    """Whether in both of the last two updates the sampler was further from the policy than an average update moves it.
+
+    The KL of small, normally distributed differences of log-probabilities is half their mean square: pi / 4 times the
+    squared mean of their absolute values, `sampler_gap`. `approx_kl` is measured before each optimizer step, so an
+    update of a single step does not know how far it moves the policy.
+    """
+    moves = [row["approx_kl"] for row in log if row["optimizer_steps"] > 1 and row["approx_kl"] > 0]
+    if len(log) < 2 or not moves:
+        return False
+    return all(math.pi / 4 * row["sampler_gap"] ** 2 > sum(moves) / len(moves) for row in log[-2:])
 
 
 @contextmanager

@@ -52,8 +52,8 @@ class UpdateStats:
 
 def make_optimizers(policy: Policy, config: PPOConfig) -> list[torch.optim.Optimizer]:
     """One AdamW for the policy, with a parameter group for the value head, or a second AdamW for a separate critic."""
-    on_policy = {"params": list(policy.policy_parameters()), "lr": config.learning_rate}
-    on_critic = {"params": list(policy.critic_parameters()), "lr": config.critic_learning_rate}
+    on_policy = {"params": list(policy.policy_parameters()), "lr": config.policy_rate}
+    on_critic = {"params": list(policy.critic_parameters()), "lr": config.critic_rate}
     groups = [[on_policy, on_critic]] if policy.critic is None else [[on_policy], [on_critic]]
     optimizers = [torch.optim.AdamW(group, weight_decay=0.0, eps=1e-5, fused=True) for group in groups]
     for optimizer in optimizers:

@@ -8,8 +8,11 @@ from typing import Any
 import torch
 
 from preflow.errors import PreflowError
-from preflow.ppo.config import PPOConfig, check_monitors
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.policy import Policy
+from preflow.ppo.reward_parts import check_monitors
 from preflow.ppo.reward_sources import Answers, Source, metric_scores, parts_of, total_of
+from preflow.ppo.rollout import response_kl
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.rows import Prompt
 from preflow.scoring.metric import Embed
@@ -17,7 +20,10 @@ from preflow.scoring.metric import Embed
 _SIGNIFICANT = 2.0  # standard errors
 
 Scores = dict[str, list[float]]
-"""A score for each validation prompt, by `reward` or monitor; NaN where a monitor does not apply."""
+"""A number for each validation prompt, by `reward`, `kl` (if the best policy is kept) or monitor.
+
+A monitor's is NaN where it does not apply.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Validation:
     monitors: Sequence[str]
     embed: Embed
 
-    def scores(self, sampler: SamplingCopy, tokenizer: Any, config: PPOConfig) -> Scores:
+    def scores(self, policy: Policy, sampler: SamplingCopy, tokenizer: Any, config: PPOConfig) -> Scores:
         """Answers the prompts with the same random numbers each time and scores the answers."""
         generator = torch.Generator().manual_seed(config.seed)
         uniforms = torch.rand(len(self.prompts), config.target_sequence_length, generator=generator)
@@ -44,6 +50,7 @@ class Validation:
         answers = Answers(self.prompts, texts, samples.stopped.tolist())
         return {
             "reward": total_of(self.sources, parts_of(self.sources, answers))[0].tolist(),
+            **({"kl": response_kl(samples, policy, config).tolist()} if config.keep_best else {}),
             **{name: metric_scores(name, self.embed, answers).tolist() for name in self.monitors},
         }
 
@@ -70,7 +77,7 @@ def load_validation(
 
 
 def means(scores: Scores) -> dict[str, float]:
-    """Means of the reward and the monitors over the prompts they apply to, as `validation/NAME`."""
+    """Means of the reward, the KL and the monitors over the prompts they apply to, as `validation/NAME`."""
     found = {name: [value for value in values if not math.isnan(value)] for name, values in scores.items()}
     return {f"validation/{name}": sum(values) / len(values) for name, values in found.items() if values}
 
@@ -82,7 +89,8 @@ def falling_monitors(now: Scores, before: Scores) -> list[str]:
     """
     if _change(now["reward"], before["reward"]) < _SIGNIFICANT:
         return []
-    return [name for name in now if name != "reward" and _change(now[name], before[name]) < -_SIGNIFICANT]
+    monitors = [name for name in now if name not in ("reward", "kl")]
+    return [name for name in monitors if _change(now[name], before[name]) < -_SIGNIFICANT]
 
 
 def _change(now: Sequence[float], before: Sequence[float]) -> float:

@@ -142,7 +142,7 @@ def test_defaults_of_ppo_are_those_of_its_settings(compiled: dict[str, Path]) ->
     declared = _spec(compiled["rlhf"])["root"]["inputDefinitions"]["parameters"]
     settings = PPOConfig()
     assert declared["ppo_minibatches"]["defaultValue"] == settings.minibatches == 4
-    assert declared["reinforcement_learning_learning_rate"]["defaultValue"] == settings.learning_rate == 1e-3
+    assert declared["reinforcement_learning_learning_rate"]["defaultValue"] == settings.learning_rate == 0.0
     assert declared["ppo_samples_per_prompt"]["description"].startswith(
         "episodes of the same prompt; must divide `reinforcement_learning_batch_size`"
     )

@@ -25,7 +25,7 @@ from tests.preflow.ppo.settings import replace
 pytestmark = pytest.mark.usefixtures("exact")
 Optimize = Callable[..., dict[str, Any]]
 KINDS: dict[str, dict[str, Any]] = {
-    "adapters": {"normalize_reward": True, "kl_target": 0.5, "kl_horizon": 50},
+    "adapters": {"normalize_reward": True, "kl_target": 0.5, "kl_horizon": 50, "eval_steps": 2, "keep_best": True},
     "everything, with a critic of its own": {"lora_rank": 0, "critic": "separate", "critic_warmup_steps": 1},
 }
 # A run in a process of its own, slow enough to be killed between its updates; in the third it pauses.
@@ -252,6 +252,28 @@ def test_one_checkpoint_is_kept(optimize: Optimize, config: PPOConfig, tmp_path:
     assert sorted(path.name for path in place.iterdir()) == ["latest.json", "update-00003"]
 
 
+def test_checkpoints_may_be_rarer_than_updates(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rarely = replace(config, checkpoint_steps=2, kl_target=0.5)
+    optimize(rarely, "whole", checkpoints="")
+    with pytest.raises(Killed):
+        optimize(rarely, "run", killed_in=4)
+    capsys.readouterr()
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(trainer, "_write", killed)
+        optimize(replace(rarely, checkpoint_steps=3), "run")
+    assert "resumed after update 2" in capsys.readouterr().out, "how often it is written is no part of its key"
+    optimize(rarely, "run", killed_in=1)
+    assert "resumed after update 5" in capsys.readouterr().out, "the last update is always kept"
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_why_a_run_stopped_is_kept(optimize: Optimize, config: PPOConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(config, reward_threshold=-1e9)
 
@@ -263,7 +285,20 @@ def test_why_a_run_stopped_is_kept(optimize: Optimize, config: PPOConfig, monkey
         optimize(settings, "run")
     summary = optimize(settings, "run", killed_in=1)
     assert summary["stop_reason"].endswith("reached reward_threshold -1e+09")
-    assert (summary["optimizer_steps"], summary["left_out_steps"], summary["planned_steps"]) == (0, 20, 20)
+    assert (summary["optimizer_steps"], summary["left_out_steps"], summary["planned_steps"]) == (8, 12, 20)
+
+
+def test_the_last_policy_within_the_budget_is_in_the_checkpoint(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path
+) -> None:
+    settings = replace(config, kl_budget=1.7)
+    whole = optimize(settings, "whole", checkpoints="")
+    assert (len(outcome(tmp_path / "whole")[1]), whole["written_update"]) == (5, 3), "update 5 found it spent"
+    with pytest.raises(Killed):
+        optimize(settings, "run", killed_in=5)
+    again = optimize(settings, "run")
+    assert (again["stop_reason"], again["written_update"]) == (whole["stop_reason"], 3)
+    assert_same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_run_with_other_settings_begins_anew(optimize: Optimize, config: PPOConfig, tmp_path: Path) -> None:
@@ -287,6 +322,25 @@ def test_a_run_with_other_references_begins_anew(
     optimize(config, "run", prompts=other)
     assert "resumed" not in capsys.readouterr().out
     optimize(config, "run")
+    assert "resumed after update 3" in capsys.readouterr().out
+
+
+def test_a_run_whose_reward_function_was_changed_begins_anew(
+    optimize: Optimize, config: PPOConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    code = "def letters(prompts, completions):\n    return [float(text.count('e')) for text in completions]\n"
+    (tmp_path / "letters_of_a_user.py").write_text(code)
+    (tmp_path / "entry_of_a_user.py").write_text("from letters_of_a_user import letters\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reward = {"reward_weights": {"function:entry_of_a_user:letters": 1.0}}
+    with pytest.raises(Killed):
+        optimize(config, "run", killed_in=4, **reward)
+    (tmp_path / "letters_of_a_user.py").write_text(code.replace("'e'", "'a'"))
+    optimize(config, "run", **reward)
+    assert "resumed" not in capsys.readouterr().out
+    (tmp_path / "letters_of_a_user.py").write_text(code)
+    optimize(config, "run", **reward)
     assert "resumed after update 3" in capsys.readouterr().out
 
 

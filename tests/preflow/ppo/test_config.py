@@ -8,7 +8,8 @@ import pytest
 
 from preflow.errors import PreflowError
 from preflow.ppo.algorithm import adapted
-from preflow.ppo.config import PPOConfig, check
+from preflow.ppo.config import PPOConfig
+from preflow.ppo.reward_parts import check, fitted
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,39 @@ def test_the_learning_rate_warms_up_over_an_update_and_falls_to_nothing() -> Non
     assert PPOConfig(train_steps=1, batch_size=8, epochs=2, minibatches=2).rate(0) == 0.25
 
 
+@pytest.mark.parametrize(
+    ("settings", "policy", "critic"),
+    [
+        ({}, 1e-3, 1e-3),
+        ({"lora_rank": 0}, 3e-6, 1e-3),
+        ({"lora_rank": 0, "top_layers": 2}, 3e-6, 1e-3),
+        ({"critic": "separate"}, 1e-3, 1e-5),
+        ({"lora_rank": 0, "critic": "separate", "learning_rate": 0.5, "critic_learning_rate": 0.25}, 0.5, 0.25),
+    ],
+)
+def test_learning_rates_fit_what_is_trained(settings: dict[str, Any], policy: float, critic: float) -> None:
+    config = PPOConfig(**settings)
+    assert (config.policy_rate, config.critic_rate) == (policy, critic)
+
+
+@pytest.mark.parametrize(
+    ("weights", "given", "normalized"),
+    [
+        ({"reward_model": 1.0, "scorer:relevance": 2.0}, None, False),
+        ({"reward_model": 1.0, "function:module:name": 0.5}, None, True),
+        ({"classifier:some/model#good": 1.0}, None, True),
+        ({"reward_model": 1.0, "function:module:name": 0.0}, None, False),
+        ({"function:module:name": 1.0}, False, False),
+        ({"reward_model": 1.0}, True, True),
+    ],
+)
+def test_rewards_of_an_unknown_unit_are_normalized_by_default(
+    weights: dict[str, float], given: bool | None, normalized: bool
+) -> None:
+    config = PPOConfig.of({"ppo_options": {"normalize_reward": given}})
+    assert fitted(config, weights) == PPOConfig(normalize_reward=normalized)
+
+
 def test_weights_are_trained_whole_without_adapters() -> None:
     assert PPOConfig(lora_rank=0, top_layers=8).top_layers == 8
     assert PPOConfig(lora_rank=0).top_layers == 0
@@ -111,7 +145,7 @@ def test_arguments_of_the_step_are_checked(arguments: dict[str, Any], message: s
 
 
 def test_checking_settings_needs_no_torch() -> None:
-    program = "import sys, preflow.ppo.config; print('torch' in sys.modules)"
+    program = "import sys, preflow.ppo.reward_parts; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout == b"False\n"
 
 

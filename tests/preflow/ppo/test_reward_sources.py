@@ -1,5 +1,6 @@
 """Rewards of every kind, and what cannot be mixed."""
 
+import inspect
 import math
 import sys
 from collections.abc import Callable
@@ -11,9 +12,18 @@ import pytest
 import torch
 
 from preflow.errors import PreflowError
+from preflow.identity import digest_bytes
 from preflow.models import load_encoder, load_tokenizer
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.reward_sources import Answers, ScoreAnswers, Source, load_rewards, parts_of, total_of
+from preflow.ppo.reward_sources import (
+    Answers,
+    ScoreAnswers,
+    Source,
+    function_digest,
+    load_rewards,
+    parts_of,
+    total_of,
+)
 from preflow.ppo.rollout import Rollout
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
@@ -41,6 +51,18 @@ def load(encoder_folder: Path) -> Callable[..., ScoreAnswers]:
         return sources[name].score
 
     return run
+
+
+def test_the_code_of_a_function_is_the_file_that_defines_it() -> None:
+    here = digest_bytes(Path(__file__).read_bytes())
+    assert function_digest(f"function:{__name__}:CONFIG") == here, "an object is where its module is"
+    assert function_digest(f"function:{__name__}:test_the_code_of_a_function_is_the_file_that_defines_it") == here
+    elsewhere = digest_bytes(Path(inspect.getfile(replace)).read_bytes())
+    assert function_digest(f"function:{__name__}:replace") == elsewhere
+    parts = ("function:sys:intern", "scorer:relevance", "reward_model")
+    assert [function_digest(part) for part in parts] == ["", "", ""]
+    with pytest.raises(PreflowError, match="'function:nowhere' cannot be loaded"):
+        function_digest("function:nowhere")
 
 
 @pytest.fixture

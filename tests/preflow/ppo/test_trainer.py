@@ -3,18 +3,23 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from preflow.errors import PreflowError
 from preflow.identity import split_of
 from preflow.models import adapter_base, load_causal_lm, load_tokenizer
 from preflow.ppo import PPOConfig, ppo_optimize, trainer
+from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.policy import Policy
+from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.reward.model import RewardModel
 from tests.preflow.ppo.settings import replace
 from tests.tiny import questions
@@ -154,6 +159,30 @@ def test_the_learning_rate_warms_up_in_the_first_update_and_falls_to_nothing(
     assert [row["learning_rate"] for row in log()] == pytest.approx([0.002, 0.008, 0.008 * 2 / 3, 0.008 / 3])
 
 
+def test_whole_weights_stay_near_the_reference_at_their_own_learning_rate(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    settings = replace(config, train_steps=2, epochs=2, minibatches=2, lora_rank=0, learning_rate=0.0)
+    optimize(settings, letters())
+    assert [row["learning_rate"] for row in log()] == pytest.approx([3e-6 / 4, 3e-6])
+    near = log()[1]["kl_k3"]
+    optimize(replace(settings, learning_rate=1e-3), letters())
+    assert 0 < near < 1e-3 * log()[1]["kl_k3"]
+
+
+def test_the_unit_of_a_function_does_not_matter(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(unit: float) -> list[float]:
+        module = ModuleType("a_users_module")
+        module.letters = lambda prompts, completions: [unit * text.count("e") for text in completions]  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "a_users_module", module)
+        optimize(replace(config, train_steps=3, minibatches=2), reward_weights={"function:a_users_module:letters": 1.0})
+        return [row["kl_k3"] for row in log()]
+
+    assert run(1.0) == pytest.approx(run(30.0), rel=1e-3)
+
+
 def test_the_same_seed_gives_the_same_run(
     optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
 ) -> None:
@@ -242,20 +271,75 @@ def test_planned_steps_are_taken_where_a_pass_over_the_prompts_ends_within_an_up
     assert summary["planned_steps"] == summary["optimizer_steps"] == 5 * 4 * 4
 
 
+def test_a_run_that_reached_its_threshold_ends_and_says_why(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    summary = optimize(replace(config, train_steps=6, reward_threshold=0.0), letters())
+    assert re.match("the mean score .* of 3 updates reached reward_threshold 0", summary["stop_reason"])
+    assert [row["optimizer_steps"] for row in log()] == [1, 1, 0], (
+        "the policy that reached it is the one that comes out"
+    )
+    assert summary["written_update"] == 2
+    assert summary["optimizer_steps"] + summary["skipped_steps"] + summary["left_out_steps"] == summary["planned_steps"]
+
+
+@pytest.fixture
+def weights_after(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """The trained weights before the first update and after each, as the run fills them in."""
+    after: list[dict[str, torch.Tensor]] = []
+    learn = trainer.update
+
+    def noted(policy: Policy, *arguments: Any) -> Any:
+        if not after:
+            after.append(trained_weights(policy))
+        stats = learn(policy, *arguments)
+        after.append(trained_weights(policy))
+        return stats
+
+    monkeypatch.setattr(trainer, "update", noted)
+    return after
+
+
+def test_a_sampler_that_does_not_follow_is_warned_of_once(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    settings = replace(config, train_steps=5, epochs=2, minibatches=2)
+    assert optimize(settings, letters())["warnings"] == []
+    monkeypatch.setattr(SamplingCopy, "follow", lambda copy: None)
+    [warning] = optimize(settings, letters())["warnings"]
+    assert warning.startswith("the sampler differs from the policy by more than an update changes it")
+    assert capsys.readouterr().out.count(f"warning: {warning}") == 1
+
+
 @pytest.mark.parametrize(
-    ("settings", "reason"),
+    ("kls", "written", "why"),
     [
-        ({"reward_threshold": 0.0}, "the mean score .* reached reward_threshold 0"),
-        ({"kl_budget": 1e-9, "learning_rate": 0.1}, "the KL of .* nats spent kl_budget 1e-09"),
+        ([0.0, 1.0, 1.9, 5.0], 2, "the mean KL 2.63 of 3 updates exceeded kl_budget 2"),
+        ([0.0, 1.0, 2.1, 1.8, 1.9], 4, ""),
+        ([0.0, 1.0, 1.1, 1.2, 2.3], 3, ""),
+        ([0.0, 7.0], 0, "the mean KL 3.50 of 2 updates exceeded kl_budget 2"),
     ],
 )
-def test_a_run_ends_early_and_says_why(
-    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any, settings: Any, reason: str
-) -> None:
-    summary = optimize(replace(config, train_steps=6, **settings), letters())
-    assert re.match(reason, summary["stop_reason"])
-    rows = log()
-    assert len(rows) < 6
-    assert rows[-1]["optimizer_steps"] == 0, "the policy that reached it is the one that comes out"
-    assert summary["written_update"] == len(rows) - 1
-    assert summary["optimizer_steps"] + summary["skipped_steps"] + summary["left_out_steps"] == summary["planned_steps"]
+def test_the_last_policy_within_the_budget_is_written(
+    optimize: Callable[..., Any], config: PPOConfig, letters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    weights_after: list[dict[str, torch.Tensor]], kls: list[float], written: int, why: str,
+) -> None:  # fmt: skip
+    left = iter(kls)
+    collect_rollout = trainer.collect_rollout
+
+    def measured(*arguments: Any, **settings: Any) -> Any:
+        kl = next(left)
+        rollout = collect_rollout(*arguments, **settings)
+        monkeypatch.setattr(type(rollout), "kl", property(lambda _: kl))
+        return rollout
+
+    monkeypatch.setattr(trainer, "collect_rollout", measured)
+    summary = optimize(replace(config, train_steps=4, kl_budget=2.0), letters())
+    assert next(left, None) is None, "the last policy's KL is measured too, unless the run ended with it"
+    assert (summary["stop_reason"], summary["written_update"]) == (why, written)
+    over = ["the last policy's KL of 2.30 exceeds kl_budget 2: it is not written"]
+    assert summary["warnings"] == (over if kls[-1] == 2.3 else [])
+    saved = load_file(tmp_path / "tuned/adapter_model.safetensors")
+    for name, value in saved.items():
+        assert torch.equal(value, weights_after[written]["model." + name.replace(".weight", ".default.weight")])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from preflow.ppo.training_log import LengthsAndScores, correlation, event_log, length_binned_gain
+from preflow.ppo.training_log import LengthsAndScores, correlation, event_log, length_binned_gain, sampler_strays
 
 
 def test_correlation_by_hand() -> None:
@@ -35,6 +35,24 @@ def test_bins_that_were_empty_are_left_out() -> None:
     before = LengthsAndScores([4, 4, 4, 4], [1, 1, 1, 1])
     assert length_binned_gain(LengthsAndScores([2, 4, 9], [5, 3, 9]), before) == pytest.approx((5 + 3 - 2) / 2)
     assert length_binned_gain(LengthsAndScores([9], [5]), before) == 0.0
+
+
+def rows(*numbers: tuple[float, float], steps: float = 4.0) -> list[dict[str, float]]:
+    return [{"sampler_gap": gap, "approx_kl": moved, "optimizer_steps": steps} for gap, moved in numbers]
+
+
+def test_a_sampler_strays_if_it_differs_twice_by_more_than_an_average_update() -> None:
+    # A gap of 0.1 is a KL of pi / 4 * 0.01 = 0.00785.
+    assert sampler_strays(rows((0.0, 0.01), (0.1, 0.005), (0.1, 0.005)))  # 0.00667 on average
+    assert not sampler_strays(rows((0.0, 0.02), (0.1, 0.005), (0.1, 0.005)))  # 0.01
+    assert not sampler_strays(rows((0.0, 0.01), (0.0, 0.005), (0.1, 0.005)))
+    assert not sampler_strays(rows((0.1, 0.005)))
+
+
+def test_updates_that_do_not_see_how_far_they_move_the_policy_say_nothing() -> None:
+    assert not sampler_strays(rows((0.1, 1e-12), (0.1, 1e-12), steps=1.0))
+    assert not sampler_strays(rows((0.1, 0.0), (0.1, 0.0)))  # while only the critic learns
+    assert sampler_strays([*rows((0.0, 0.0)), *rows((0.1, 0.005), (0.1, 0.005))])
 
 
 def scalars(folder: Path) -> dict[tuple[str, int], float]:

@@ -18,6 +18,7 @@ from preflow.ppo import trainer
 from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
+from preflow.ppo.prefix_packing import unpacked
 from preflow.ppo.reward_sources import Source
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.ppo.trainer import ppo_optimize
@@ -74,13 +75,40 @@ def test_the_same_policy_is_judged_the_same(
 ) -> None:
     sources = {"length": Source(2.0, lambda answers: torch.tensor([float(len(text)) for text in answers.responses]))}
     validation = Validation(questions(5, references=True), sources, ["repetition", "ended_properly"], remembering(None))
-    copy = SamplingCopy(str(policy_folder), make_policy())
-    first = validation.scores(copy, tokenizer, config)
-    assert first == validation.scores(copy, tokenizer, config)
+    policy = make_policy()
+    copy = SamplingCopy(str(policy_folder), policy)
+    first = validation.scores(policy, copy, tokenizer, config)
+    assert first == validation.scores(policy, copy, tokenizer, config)
     assert set(first) == {"reward", "repetition", "ended_properly"}
     assert all(len(values) == 5 for values in first.values())
     copy.follow()
-    assert first != validation.scores(copy, tokenizer, config)
+    assert first != validation.scores(policy, copy, tokenizer, config)
+
+
+def test_the_kl_of_the_answers_is_that_of_plain_forward_passes(
+    make_policy: Callable[..., Policy], policy_folder: Path, tokenizer: Any, config: PPOConfig, by_row: Any
+) -> None:
+    validation = Validation(questions(3), {"none": Source(1.0, lambda _: torch.zeros(3))}, [], remembering(None))
+    policy, samples = make_policy(), []
+    copy = SamplingCopy(str(policy_folder), policy)
+    copy.follow()
+    answer = copy.answer
+
+    def noted(*arguments: Any) -> Any:
+        samples.append(answer(*arguments)[0])
+        return samples[0], ["an answer"] * 3
+
+    copy.answer = noted  # type: ignore[method-assign]
+    settings = replace(config, eval_steps=1, keep_best=True)
+    found = validation.scores(policy, copy, tokenizer, settings)["kl"]
+    episodes = unpacked(samples[0].ids, samples[0].prompt_mask, samples[0].response_mask)
+    with policy.model.disable_adapter():
+        reference = by_row(policy.model, episodes)
+    expected = [
+        float((one - other).sum()) for one, other in zip(by_row(policy.model, episodes), reference, strict=True)
+    ]
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert max(map(abs, found)) > 1e-2
 
 
 def test_what_is_trained_on_cannot_watch(config: PPOConfig) -> None:
@@ -122,7 +150,7 @@ def run(
 
 
 def test_validation_rows_stand_in_the_log(run: Callable[..., Any], config: PPOConfig) -> None:
-    summary, rows = run(replace(config, train_steps=5, eval_steps=2, eval_prompts=4))
+    summary, rows = run(replace(config, train_steps=5, eval_steps=2, eval_prompts=4, normalize_reward=False))
     assert [row["update"] for row in rows if "validation/reward" in row] == [1, 3, 5]
     assert {name for name in rows[0] if name.startswith("validation/")} == {
         "validation/reward", "validation/ended_properly", "validation/falling_monitors"
@@ -152,12 +180,12 @@ def test_a_run_says_that_there_is_nothing_to_validate_with(
 def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Fixes what the validation prompts score, look by look."""
 
-    def fix(*looks: tuple[float, float]) -> None:
+    def fix(*looks: tuple[float, float, float]) -> None:
         left = iter(looks)
 
         def scores(*_: Any) -> dict[str, list[float]]:
-            reward, monitor = next(left)
-            return {"reward": [reward, reward + 0.1], "ended_properly": [monitor, monitor + 0.1]}
+            reward, monitor, kl = next(left)
+            return {"reward": [reward, reward + 0.1], "kl": [kl, kl], "ended_properly": [monitor, monitor + 0.1]}
 
         monkeypatch.setattr(Validation, "scores", scores)
 
@@ -167,7 +195,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_a_hacked_reward_is_warned_of(
     run: Callable[..., Any], config: PPOConfig, judged: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    judged((0.0, 5.0), (1.0, 5.0), (2.0, 4.0), (3.0, 3.0))
+    judged((0.0, 5.0, 0.0), (1.0, 5.0, 9.0), (2.0, 4.0, 9.0), (3.0, 3.0, 9.0))
     summary, rows = run(replace(config, train_steps=3, eval_steps=1))
     assert [row["validation/falling_monitors"] for row in rows] == [0, 0, 1]
     assert summary["warnings"] == [
@@ -176,17 +204,22 @@ def test_a_hacked_reward_is_warned_of(
     assert f"warning: {summary['warnings'][0]}" in capsys.readouterr().out
 
 
+# Reward, monitor and KL after 0 to 3 updates. `kl_coeff` is 0.05: 10 nats cost 0.5.
 @pytest.mark.parametrize(
-    ("looks", "best"),
+    ("looks", "settings", "best"),
     [
-        (((0.0, 1.0), (2.0, 1.0), (1.0, 1.0), (1.5, 1.0)), 1),
-        (((0.0, 1.0), (1.0, 1.0), (2.0, 0.0), (1.5, 1.0)), 3),  # a monitor speaks against update 2
-        (((0.0, 1.0), (-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0)), 0),
+        (((0, 1, 0), (2, 1, 0), (1, 1, 0), (1.5, 1, 0)), {}, 1),
+        (((0, 1, 0), (1, 1, 0), (2, 0, 0), (1.5, 1, 0)), {}, 3),  # a monitor speaks against update 2
+        (((0, 1, 0), (-1, 1, 0), (-1, 1, 0), (-1, 1, 0)), {}, 0),
+        (((0, 1, 0), (1, 1, 2), (1.3, 1, 7), (1.3, 1, 9)), {}, 2),  # 0, 0.9, 0.95, 0.85
+        (((0, 1, 0), (1, 1, 2), (1.3, 1, 9), (1.4, 1, 11)), {}, 1),  # 0, 0.9, 0.85, 0.85
+        (((0, 1, 0), (1, 1, 2), (9, 1, 7), (1.2, 1, 5)), {"kl_budget": 6.0}, 3),
+        (((0, 1, 0), (1, 1, 2), (1.3, 1, 9), (1, 1, 0)), {"normalize_reward": True}, 2),
     ],
 )
 def test_the_best_policy_is_kept(
     run: Callable[..., Any], config: PPOConfig, judged: Callable[..., None], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, looks: tuple[tuple[float, float], ...], best: int,
+    monkeypatch: pytest.MonkeyPatch, looks: tuple[tuple[float, float, float], ...], settings: Any, best: int,
 ) -> None:  # fmt: skip
     after: list[dict[str, torch.Tensor]] = []
     learn = trainer.update
@@ -200,7 +233,9 @@ def test_the_best_policy_is_kept(
 
     monkeypatch.setattr(trainer, "update", noted)
     judged(*looks)
-    summary, _ = run(replace(config, train_steps=3, eval_steps=1, keep_best=True))
+    summary, _ = run(
+        replace(config, train_steps=3, eval_steps=1, keep_best=True, **{"normalize_reward": False, **settings})
+    )
     assert summary["written_update"] == best
     saved = load_file(tmp_path / "tuned/adapter_model.safetensors")
     for name, value in saved.items():
