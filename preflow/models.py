@@ -91,20 +91,26 @@ def model_digest(reference: str) -> str:
 
 
 def load_tokenizer(reference: str) -> Any:
-    """The tokenizer of a model, padded on the right, with a pad token that is never its end-of-sequence token.
+    """The tokenizer of a model, padded on the right, with a pad token that is not EOS where there is a choice.
 
     SmolLM2 names `<|im_end|>` as both: masks made from `ids != pad` then hide the end of every turn, and a policy
-    trained with them never learns to stop. Its unknown token, which no text produces, pads instead.
+    trained with them never learns to stop. Its unknown token, which no text produces, pads instead; in other models it
+    may be BOS, or else the special token with the lowest id.
+
+    Where EOS is the only special token (GPT-2), it pads: all masks here are explicit. An ordinary token would do harm,
+    because a pad token counts as special, and decoding would leave it out of answers.
     """
     from transformers import AutoTokenizer
 
     tokenizer = _load(AutoTokenizer.from_pretrained, reference)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        others = (tokenizer.unk_token, tokenizer.bos_token)
-        spare = next((token for token in others if token not in (None, tokenizer.eos_token)), None)
+        listed = sorted(tokenizer.added_tokens_decoder.items())
+        special = [str(token) for _, token in listed if token.special]
+        others = (tokenizer.unk_token, tokenizer.bos_token, *special)
+        spare = next((token for token in others if token not in (None, tokenizer.eos_token)), tokenizer.eos_token)
         if spare is None:
             raise PreflowError(
-                f"{reference}: its tokenizer has no token but EOS to pad with; set one in its tokenizer_config.json"
+                f"{reference}: its tokenizer has no special token to pad with; set `pad_token` in tokenizer_config.json"
             )
         tokenizer.pad_token = spare
     tokenizer.padding_side = "right"

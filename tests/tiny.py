@@ -98,7 +98,24 @@ def questions(count: int, *, split: Split | None = None, references: bool = Fals
     return found
 
 
+def bare_tokenizer() -> Any:
+    """A tokenizer like that of GPT-2: one special token, which is its BOS, EOS and unknown token, and no template."""
+    end = "<|endoftext|>"
+    return _tokenizer([end], unk_token=end, bos_token=end, eos_token=end)
+
+
 def _policy_tokenizer() -> Any:
+    return _tokenizer(
+        ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        unk_token="<|endoftext|>",
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        chat_template=_TEMPLATE,
+    )
+
+
+def _tokenizer(special: list[str], **settings: Any) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -107,16 +124,9 @@ def _policy_tokenizer() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=320,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        special_tokens=special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator([*_SENTENCES, " ".join(_WORDS)], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<|endoftext|>",
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        chat_template=_TEMPLATE,
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings)
