@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from preflow.errors import PreflowError
 from preflow.generation.cache import block_cache
 
 
@@ -66,12 +67,21 @@ def sample(
         temperature: Divides the logits; 0 takes the most likely token.
         eos_ids: Tokens that end a response.
         pad_id: Token that fills the positions without one.
+
+    Raises:
+        PreflowError: Prompts and responses do not fit into the model's positions.
     """
     device = model.device
     uniforms = uniforms.to(device)
     batch, steps = uniforms.shape
     prompt_ids, prompt_mask = _padded(prompts, pad_id, device)
     width, lengths = prompt_ids.shape[1], prompt_mask.sum(1)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and width + steps > positions:
+        raise PreflowError(
+            f"prompts of up to {width} tokens and answers of up to {steps} do not fit into the model's {positions} "
+            "positions; shorten the prompts or lower `target_sequence_length`"
+        )
 
     response = torch.full((batch, steps), pad_id, device=device)
     logprobs = torch.zeros(batch, steps, device=device)
