@@ -121,6 +121,9 @@ def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
     """A causal language model in evaluation mode, on the device, in `dtype` (default: `preferred_dtype()`).
 
     A folder with a LoRA adapter gives its base model with the adapter merged.
+
+    Raises:
+        PreflowError: There is no such model, or it keeps recurrent states.
     """
     from transformers import AutoModelForCausalLM
 
@@ -133,6 +136,7 @@ def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
         model = PeftModel.from_pretrained(model, resolve_model(reference)[0]).merge_and_unload().to(dtype)
     else:
         model = _load(AutoModelForCausalLM.from_pretrained, reference, dtype=dtype)
+        _refuse_recurrent(reference, model)
     model = model.to(device()).eval()
     use_grouped_attention(model)
     return model
@@ -177,6 +181,15 @@ def load_encoder(reference: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     return _load(SentenceTransformer, reference, device=str(device()), use_safetensors=None)
+
+
+def _refuse_recurrent(reference: str, model: Any) -> None:
+    """Raises if a layer's state cannot be repeated and dropped row by row, or depends on padding."""
+    from transformers import DynamicCache
+
+    layers = DynamicCache(config=model.config).layers
+    if model._is_stateful or not all(hasattr(layer, "batch_select_indices") for layer in layers):
+        raise PreflowError(f"{reference}: it keeps recurrent states, which cannot be sampled from; give a transformer")
 
 
 def _load(loader: Any, reference: str, **settings: Any) -> Any:

@@ -24,7 +24,7 @@ from preflow.models import (
 )
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
-from tests.tiny import bare_tokenizer, save_policy
+from tests.tiny import bare_tokenizer, save_other, save_policy
 
 pytestmark = pytest.mark.usefixtures("exact")
 IDS = torch.tensor([[1, 40, 41, 42, 2, 43, 44]])
@@ -166,6 +166,15 @@ def test_models_are_loaded_for_inference(policy_folder: Path, encoder_folder: Pa
     assert (model.dtype, model.training) == (torch.bfloat16, False)
     backbone = load_backbone(str(encoder_folder))
     assert (backbone.dtype, backbone.training) == (torch.float32, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("mamba", {}), ("lfm2", {"layer_types": ["conv", "full_attention"] * 2})]
+)
+def test_a_model_with_recurrent_states_is_refused(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    save_other(tmp_path, kind, **settings)
+    with pytest.raises(PreflowError, match="it keeps recurrent states, which cannot be sampled from; give a transf"):
+        load_causal_lm(str(tmp_path))
 
 
 def test_an_encoder_embeds(encoder_folder: Path) -> None:
