@@ -19,6 +19,7 @@ from preflow.attention import use_grouped_attention
 from preflow.errors import PreflowError
 from preflow.home import preflow_home
 from preflow.identity import digest_bytes, digest_files
+from preflow.low_rank import merge_adapters
 from preflow.uris import fetch_folder, is_gcs
 from preflow.writing import is_disk_error, reason
 
@@ -117,10 +118,11 @@ def load_tokenizer(reference: str) -> Any:
     return tokenizer
 
 
-def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
+def load_causal_lm(reference: str, dtype: torch.dtype | None = None, *, merged: bool = False) -> Any:
     """A causal language model in evaluation mode, on the device, in `dtype` (default: `preferred_dtype()`).
 
-    A folder with a LoRA adapter gives its base model with the adapter merged.
+    A folder with a LoRA adapter gives its base model with the adapter merged. In 16 bits, adapters that would be lost
+    by that stay beside the weights, unless `merged` asks for plain layers.
 
     Raises:
         PreflowError: There is no such model, or it keeps recurrent states.
@@ -133,7 +135,8 @@ def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
         from peft import PeftModel
 
         model = load_causal_lm(base, torch.float32)  # which may be an adapter on another base itself
-        model = PeftModel.from_pretrained(model, resolve_model(reference)[0]).merge_and_unload().to(dtype)
+        model = PeftModel.from_pretrained(model, resolve_model(reference)[0])
+        model = model.merge_and_unload().to(dtype) if merged else merge_adapters(model, dtype)
     else:
         model = _load(AutoModelForCausalLM.from_pretrained, reference, dtype=dtype)
         _refuse_recurrent(reference, model)

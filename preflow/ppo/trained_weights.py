@@ -41,7 +41,7 @@ def load_trained(reference: str, config: PPOConfig) -> Any:
 
 def load_reference(reference: str, trained: Any, frozen_layers: int) -> Any:
     """A frozen copy of the untrained model that shares the frozen layers and embeddings of the trained one."""
-    copy = load_causal_lm(reference).requires_grad_(False)
+    copy = load_causal_lm(reference, merged=True).requires_grad_(False)
     if frozen_layers:
         own, others = getattr(copy, copy.base_model_prefix), getattr(trained, trained.base_model_prefix)
         for index in range(frozen_layers):
@@ -65,7 +65,7 @@ def base_of(model: Any) -> Any:
 def _with_adapters(reference: str, config: PPOConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    base = load_causal_lm(reference)
+    base = load_causal_lm(reference, merged=True)
     base.config._name_or_path = reference  # saved as the base of the adapter
     layers, linear = base.config.num_hidden_layers, _linear_layers(base)
     if not linear:
