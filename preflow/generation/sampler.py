@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from preflow.errors import PreflowError
@@ -121,6 +122,27 @@ def sample(
         logprobs=logprobs[:, :used],
         stopped=stopped,
     )
+
+
+def joined(parts: Sequence[Samples], pad_id: int) -> Samples:
+    """The rows of several samples, with prompts padded on the left and responses on the right to common widths."""
+    if len(parts) == 1:
+        return parts[0]
+    prompt = max(part.prompt_mask.shape[1] for part in parts)
+    response = max(part.response_mask.shape[1] for part in parts)
+
+    def widened(part: Samples) -> Samples:
+        left, right = prompt - part.prompt_mask.shape[1], response - part.response_mask.shape[1]
+        return Samples(
+            ids=pad(part.ids, (left, right), value=pad_id),
+            prompt_mask=pad(part.prompt_mask, (left, 0)),
+            response_mask=pad(part.response_mask, (0, right)),
+            logprobs=pad(part.logprobs, (0, right)),
+            stopped=part.stopped,
+        )
+
+    columns = zip(*(vars(widened(part)).values() for part in parts), strict=True)
+    return Samples(*map(torch.cat, columns))
 
 
 def decode(samples: Samples, tokenizer: Any) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from preflow.chat import encode_prompt
 from preflow.generation.prepacked_linear import PackedLinear, pack_linear_layers
-from preflow.generation.sampler import Samples, decode, sample
+from preflow.generation.sampler import Samples, decode, joined, sample
 from preflow.low_rank import LowRankSum, merged_weight
 from preflow.models import eos_ids, load_causal_lm
 from preflow.ppo.config import PPOConfig
@@ -58,14 +58,20 @@ class SamplingCopy:
             config: Settings.
             uniforms: `[B, T]` random numbers in [0, 1) that determine the tokens.
         """
-        samples = sample(
-            self.model,
-            [encode_prompt(tokenizer, row.prompt) for row in prompts],
-            uniforms=uniforms,
-            temperature=config.temperature,
-            eos_ids=eos_ids(self.model, tokenizer),
-            pad_id=tokenizer.pad_token_id,
-        )
+        encoded = [encode_prompt(tokenizer, row.prompt) for row in prompts]
+        size = config.sampling_batch_size or len(encoded)
+        parts = [
+            sample(
+                self.model,
+                encoded[start : start + size],
+                uniforms=uniforms[start : start + size],
+                temperature=config.temperature,
+                eos_ids=eos_ids(self.model, tokenizer),
+                pad_id=tokenizer.pad_token_id,
+            )
+            for start in range(0, len(encoded), size)
+        ]
+        samples = joined(parts, tokenizer.pad_token_id)
         return samples, decode(samples, tokenizer)
 
     def _share(self, base: Any, layers: int) -> None:

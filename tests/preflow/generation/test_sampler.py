@@ -12,7 +12,7 @@ from transformers import LlamaConfig
 
 from preflow.chat import encode_prompt
 from preflow.errors import PreflowError
-from preflow.generation.sampler import Samples, sample
+from preflow.generation.sampler import Samples, joined, sample
 from preflow.models import eos_ids, load_causal_lm, load_tokenizer
 from tests.tiny import questions, save_other
 
@@ -175,6 +175,30 @@ def test_rows_that_end_leave_the_batch_and_the_longest_response_sets_the_width()
     assert samples.stopped.tolist() == [True, True, True]
     assert samples.ids.shape == (3, 3 + 4)
     assert model.seen == [(3, 3), (2, 1), (1, 1), (1, 1)]
+
+
+def test_joined_samples_are_padded_where_each_had_its_padding() -> None:
+    yes, no = True, False
+    first = Samples(
+        ids=torch.tensor([[5, 6, 7]]),
+        prompt_mask=torch.tensor([[yes]]),
+        response_mask=torch.tensor([[yes, yes]]),
+        logprobs=torch.tensor([[-1.0, -2.0]]),
+        stopped=torch.tensor([yes]),
+    )
+    second = Samples(
+        ids=torch.tensor([[9, 8, 4], [3, 8, 4]]),
+        prompt_mask=torch.tensor([[no, yes], [yes, yes]]),
+        response_mask=torch.tensor([[yes], [yes]]),
+        logprobs=torch.tensor([[-3.0], [-4.0]]),
+        stopped=torch.tensor([no, yes]),
+    )
+    both = joined([first, second], pad_id=9)
+    assert both.ids.tolist() == [[9, 5, 6, 7], [9, 8, 4, 9], [3, 8, 4, 9]]
+    assert both.prompt_mask.tolist() == [[no, yes], [no, yes], [yes, yes]]
+    assert both.response_mask.tolist() == [[yes, yes], [yes, no], [yes, no]]
+    assert both.logprobs.tolist() == [[-1, -2], [-3, 0], [-4, 0]]
+    assert both.stopped.tolist() == [yes, no, yes]
 
 
 def test_several_tokens_may_end_a_response() -> None:
