@@ -19,6 +19,7 @@ from preflow.attention import use_grouped_attention
 from preflow.errors import PreflowError
 from preflow.home import preflow_home
 from preflow.identity import digest_bytes, digest_files
+from preflow.low_rank import merge_adapters
 from preflow.uris import fetch_folder, is_gcs
 from preflow.writing import is_disk_error, reason
 
@@ -91,30 +92,40 @@ def model_digest(reference: str) -> str:
 
 
 def load_tokenizer(reference: str) -> Any:
-    """The tokenizer of a model, padded on the right, with a pad token that is never its end-of-sequence token.
+    """The tokenizer of a model, padded on the right, with a pad token that is not EOS where there is a choice.
 
     SmolLM2 names `<|im_end|>` as both: masks made from `ids != pad` then hide the end of every turn, and a policy
-    trained with them never learns to stop. Its unknown token, which no text produces, pads instead.
+    trained with them never learns to stop. Its unknown token, which no text produces, pads instead; in other models it
+    may be BOS, or else the special token with the lowest id.
+
+    Where EOS is the only special token (GPT-2), it pads: all masks here are explicit. An ordinary token would do harm,
+    because a pad token counts as special, and decoding would leave it out of answers.
     """
     from transformers import AutoTokenizer
 
     tokenizer = _load(AutoTokenizer.from_pretrained, reference)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        others = (tokenizer.unk_token, tokenizer.bos_token)
-        spare = next((token for token in others if token not in (None, tokenizer.eos_token)), None)
+        listed = sorted(tokenizer.added_tokens_decoder.items())
+        special = [str(token) for _, token in listed if token.special]
+        others = (tokenizer.unk_token, tokenizer.bos_token, *special)
+        spare = next((token for token in others if token not in (None, tokenizer.eos_token)), tokenizer.eos_token)
         if spare is None:
             raise PreflowError(
-                f"{reference}: its tokenizer has no token but EOS to pad with; set one in its tokenizer_config.json"
+                f"{reference}: its tokenizer has no special token to pad with; set `pad_token` in tokenizer_config.json"
             )
         tokenizer.pad_token = spare
     tokenizer.padding_side = "right"
     return tokenizer
 
 
-def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
+def load_causal_lm(reference: str, dtype: torch.dtype | None = None, *, merged: bool = False) -> Any:
     """A causal language model in evaluation mode, on the device, in `dtype` (default: `preferred_dtype()`).
 
-    A folder with a LoRA adapter gives its base model with the adapter merged.
+    A folder with a LoRA adapter gives its base model with the adapter merged. In 16 bits, adapters that would be lost
+    by that stay beside the weights, unless `merged` asks for plain layers.
+
+    Raises:
+        PreflowError: There is no such model, or it keeps recurrent states.
     """
     from transformers import AutoModelForCausalLM
 
@@ -124,9 +135,11 @@ def load_causal_lm(reference: str, dtype: torch.dtype | None = None) -> Any:
         from peft import PeftModel
 
         model = load_causal_lm(base, torch.float32)  # which may be an adapter on another base itself
-        model = PeftModel.from_pretrained(model, resolve_model(reference)[0]).merge_and_unload().to(dtype)
+        model = PeftModel.from_pretrained(model, resolve_model(reference)[0])
+        model = model.merge_and_unload().to(dtype) if merged else merge_adapters(model, dtype)
     else:
         model = _load(AutoModelForCausalLM.from_pretrained, reference, dtype=dtype)
+        _refuse_recurrent(reference, model)
     model = model.to(device()).eval()
     use_grouped_attention(model)
     return model
@@ -171,6 +184,15 @@ def load_encoder(reference: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     return _load(SentenceTransformer, reference, device=str(device()), use_safetensors=None)
+
+
+def _refuse_recurrent(reference: str, model: Any) -> None:
+    """Raises if a layer's state cannot be repeated and dropped row by row, or depends on padding."""
+    from transformers import DynamicCache
+
+    layers = DynamicCache(config=model.config).layers
+    if model._is_stateful or not all(hasattr(layer, "batch_select_indices") for layer in layers):
+        raise PreflowError(f"{reference}: it keeps recurrent states, which cannot be sampled from; give a transformer")
 
 
 def _load(loader: Any, reference: str, **settings: Any) -> Any:

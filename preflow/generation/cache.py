@@ -16,12 +16,23 @@ _BLOCK = 32
 def block_cache(model: Any) -> DynamicCache:
     """An empty cache for a causal language model.
 
-    Full attention layers grow by blocks. Other layers (sliding windows, states) are left as transformers makes them.
+    Full attention layers grow by blocks. Sliding windows, and all layers of a model that takes the last key for the
+    newest token, are left as transformers makes them.
     """
     cache = DynamicCache(config=model.config)
     make: Any = _BlockLayer
-    cache.layers = [make() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    if _reads_masks(model):
+        cache.layers = [make() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def _reads_masks(model: Any) -> bool:
+    """Whether a model knows the places of keys from masks, as it must for the fixed-size cache of transformers.
+
+    Models that make masks themselves (GPT-Neo) or take distances from the end (ALiBi) do not.
+    """
+    alibi = getattr(model.config, "alibi", model.config.model_type == "bloom")
+    return model._can_compile_fullgraph and not alibi
 
 
 class _BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
+from preflow.errors import PreflowError
 from preflow.generation.cache import block_cache
 
 
@@ -66,12 +68,21 @@ def sample(
         temperature: Divides the logits; 0 takes the most likely token.
         eos_ids: Tokens that end a response.
         pad_id: Token that fills the positions without one.
+
+    Raises:
+        PreflowError: Prompts and responses do not fit into the model's positions.
     """
     device = model.device
     uniforms = uniforms.to(device)
     batch, steps = uniforms.shape
     prompt_ids, prompt_mask = _padded(prompts, pad_id, device)
     width, lengths = prompt_ids.shape[1], prompt_mask.sum(1)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and width + steps > positions:
+        raise PreflowError(
+            f"prompts of up to {width} tokens and answers of up to {steps} do not fit into the model's {positions} "
+            "positions; shorten the prompts or lower `target_sequence_length`"
+        )
 
     response = torch.full((batch, steps), pad_id, device=device)
     logprobs = torch.zeros(batch, steps, device=device)
@@ -111,6 +122,27 @@ def sample(
         logprobs=logprobs[:, :used],
         stopped=stopped,
     )
+
+
+def joined(parts: Sequence[Samples], pad_id: int) -> Samples:
+    """The rows of several samples, with prompts padded on the left and responses on the right to common widths."""
+    if len(parts) == 1:
+        return parts[0]
+    prompt = max(part.prompt_mask.shape[1] for part in parts)
+    response = max(part.response_mask.shape[1] for part in parts)
+
+    def widened(part: Samples) -> Samples:
+        left, right = prompt - part.prompt_mask.shape[1], response - part.response_mask.shape[1]
+        return Samples(
+            ids=pad(part.ids, (left, right), value=pad_id),
+            prompt_mask=pad(part.prompt_mask, (left, 0)),
+            response_mask=pad(part.response_mask, (0, right)),
+            logprobs=pad(part.logprobs, (0, right)),
+            stopped=part.stopped,
+        )
+
+    columns = zip(*(vars(widened(part)).values() for part in parts), strict=True)
+    return Samples(*map(torch.cat, columns))
 
 
 def decode(samples: Samples, tokenizer: Any) -> list[str]:

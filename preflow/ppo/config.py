@@ -152,6 +152,13 @@ class PPOConfig(ModelSettings):
     )
 
     temperature: float = _setting("sampling", 1.0, "sampling temperature, at which log-probabilities are taken", gt=0)
+    sampling_batch_size: int = _setting(
+        "sampling",
+        0,
+        "responses sampled at once, whose keys and values have to fit into memory; changes memory and speed, not the "
+        "result; 0 samples all of an update",
+        ge=0,
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -196,10 +196,12 @@ class Policy(nn.Module):
         mask = torch.ones_like(ids, dtype=torch.bool)
         packs = pack_tokens(unpacked(ids, mask[:, :1], mask[:, 1:]))
         given = functional_call(base, rounded_weights(base), (), {"input_ids": ids, "use_cache": False}).logits.float()
-        head = base.get_output_embeddings().weight.to(preferred_dtype())
-        linear = (self.trunk.upper(ids, None, packs).flatten(0, 1)[packs.slots] @ head.T).float()
+        head, dtype = base.get_output_embeddings(), preferred_dtype()
+        states = self.trunk.upper(ids, None, packs).flatten(0, 1)[packs.slots]
+        bias = None if head.bias is None else head.bias.to(dtype)
+        linear = nn.functional.linear(states, head.weight.to(dtype), bias).float()
         given, linear = given[:, :-1], linear[:, :-1]  # the last token is not read
-        if (given - linear).abs().max() > 0.05 * given.abs().max():
+        if (given - linear).abs().max() > (1e-3 if dtype == torch.float32 else 0.05) * given.abs().max():
             raise PreflowError(
                 f"{reference}: it caps or scales its logits, which PPO cannot handle; give another model"
             )

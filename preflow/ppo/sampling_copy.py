@@ -1,7 +1,8 @@
 """A copy of the policy for sampling, with adapters merged, which halves the operations of a decoding step.
 
 The merge adds the adapters to float32 weights and rounds once. Adding them to rounded weights would lose changes
-smaller than half a unit in the last place, which is most of what PPO learns in an update.
+smaller than half a unit in the last place, which is most of what PPO learns in an update. Where the float32 weights are
+rounded ones, adapters stay beside them until the changes are large enough.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from preflow.chat import encode_prompt
 from preflow.generation.prepacked_linear import PackedLinear, pack_linear_layers
-from preflow.generation.sampler import Samples, decode, sample
+from preflow.generation.sampler import Samples, decode, joined, sample
+from preflow.low_rank import LowRankSum, merged_weight
 from preflow.models import eos_ids, load_causal_lm
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
@@ -25,16 +27,16 @@ class SamplingCopy:
 
     def __init__(self, reference: str, policy: Policy) -> None:
         """Loads the base model twice: as float32 weights to add adapters to, and as the model that samples."""
-        self.model: Any = load_causal_lm(reference).requires_grad_(False)
+        self.model: Any = load_causal_lm(reference, merged=True).requires_grad_(False)
         pack_linear_layers(self.model)
         base = base_of(policy.model)
-        self._adapted: list[tuple[Any, Tensor, Any]] = []
+        self._adapted: list[tuple[str, Any, Tensor, Any]] = []
         self._trained: list[tuple[Any, Any]] = []
         if base is not policy.model:
             self._share(base, policy.trunk.frozen_layers)
             exact = load_causal_lm(reference, torch.float32).state_dict()
             self._adapted = [
-                (layer, exact[f"{name}.weight"], self.model.get_submodule(name))
+                (name, layer, exact[f"{name}.weight"], self.model.get_submodule(name))
                 for name, layer in base.named_modules()
                 if hasattr(layer, "lora_A")
             ]
@@ -56,14 +58,20 @@ class SamplingCopy:
             config: Settings.
             uniforms: `[B, T]` random numbers in [0, 1) that determine the tokens.
         """
-        samples = sample(
-            self.model,
-            [encode_prompt(tokenizer, row.prompt) for row in prompts],
-            uniforms=uniforms,
-            temperature=config.temperature,
-            eos_ids=eos_ids(self.model, tokenizer),
-            pad_id=tokenizer.pad_token_id,
-        )
+        encoded = [encode_prompt(tokenizer, row.prompt) for row in prompts]
+        size = config.sampling_batch_size or len(encoded)
+        parts = [
+            sample(
+                self.model,
+                encoded[start : start + size],
+                uniforms=uniforms[start : start + size],
+                temperature=config.temperature,
+                eos_ids=eos_ids(self.model, tokenizer),
+                pad_id=tokenizer.pad_token_id,
+            )
+            for start in range(0, len(encoded), size)
+        ]
+        samples = joined(parts, tokenizer.pad_token_id)
         return samples, decode(samples, tokenizer)
 
     def _share(self, base: Any, layers: int) -> None:
@@ -77,8 +85,14 @@ class SamplingCopy:
     @torch.no_grad()
     def follow(self) -> None:
         """Copies the current trained weights of the policy."""
-        for adapted, exact, layer in self._adapted:
-            _set_weight(layer, exact + adapted.get_delta_weight("default").float())
+        for name, adapted, exact, layer in self._adapted:
+            merged = merged_weight(exact, adapted.get_delta_weight("default").float(), self.model.dtype)
+            if merged is not None:
+                _set_weight(layer, merged)
+                self.model.set_submodule(name, layer)
+            else:
+                self.model.set_submodule(name, LowRankSum(exact, adapted, self.model.dtype))
+        pack_linear_layers(self.model)
         for trained, layer in self._trained:
             for name, parameter in trained.named_parameters(recurse=False):
                 if name == "weight":

@@ -24,7 +24,7 @@ from preflow.models import (
 )
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
-from tests.tiny import save_policy
+from tests.tiny import bare_tokenizer, save_other, save_policy
 
 pytestmark = pytest.mark.usefixtures("exact")
 IDS = torch.tensor([[1, 40, 41, 42, 2, 43, 44]])
@@ -66,14 +66,34 @@ def test_a_padding_token_that_is_fine_stays(encoder_folder: Path) -> None:
     assert load_tokenizer(str(encoder_folder)).pad_token == "[PAD]"
 
 
-def test_a_tokenizer_with_nothing_to_pad_with_is_refused(policy_folder: Path, tmp_path: Path) -> None:
+def test_a_special_token_without_a_name_pads(policy_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(policy_folder, tmp_path / "bare"))
     settings = json.loads((folder / "tokenizer_config.json").read_text())
-    for name in ("unk_token", "bos_token"):
-        settings[name] = "<|im_end|>"
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(PreflowError, match="to pad with; set one in its tokenizer_config.json"):
-        load_tokenizer(str(folder))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "unk_token": "<|im_end|>", "bos_token": "<|im_end|>"})
+    )
+    tokenizer = load_tokenizer(str(folder))
+    assert (tokenizer.pad_token, tokenizer.eos_token) == ("<|endoftext|>", "<|im_end|>")
+
+
+def test_padding_is_never_a_token_that_text_has(tmp_path: Path) -> None:
+    bare_tokenizer().save_pretrained(tmp_path / "bare")
+    tokenizer = load_tokenizer(str(tmp_path / "bare"))
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id, "the only special token"
+    tokenizer.save_pretrained(tmp_path / "again")
+    again = load_tokenizer(str(tmp_path / "again"))
+    text = "".join(map(chr, range(32, 127)))
+    assert again.decode(again(text)["input_ids"], skip_special_tokens=True) == text
+
+
+def test_a_tokenizer_with_nothing_to_pad_with_is_refused(tmp_path: Path) -> None:
+    tokenizer = bare_tokenizer()
+    tokenizer.unk_token = tokenizer.bos_token = tokenizer.eos_token = None
+    tokenizer.save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**stored, "added_tokens": []}))
+    with pytest.raises(PreflowError, match="no special token to pad with; set `pad_token` in tokenizer_config.json"):
+        load_tokenizer(str(tmp_path))
 
 
 def test_every_token_that_ends_a_response_is_known(policy_folder: Path) -> None:
@@ -146,6 +166,15 @@ def test_models_are_loaded_for_inference(policy_folder: Path, encoder_folder: Pa
     assert (model.dtype, model.training) == (torch.bfloat16, False)
     backbone = load_backbone(str(encoder_folder))
     assert (backbone.dtype, backbone.training) == (torch.float32, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("mamba", {}), ("lfm2", {"layer_types": ["conv", "full_attention"] * 2})]
+)
+def test_a_model_with_recurrent_states_is_refused(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    save_other(tmp_path, kind, **settings)
+    with pytest.raises(PreflowError, match="it keeps recurrent states, which cannot be sampled from; give a transf"):
+        load_causal_lm(str(tmp_path))
 
 
 def test_an_encoder_embeds(encoder_folder: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from preflow.generation.cache import block_cache
 from preflow.models import load_causal_lm
+from tests.tiny import save_other
 
 pytestmark = pytest.mark.usefixtures("exact")
 IDS = torch.arange(3, 3 + 2 * 70).view(2, 70) % 50 + 3
@@ -51,10 +52,22 @@ def test_rows_can_be_dropped_and_repeated(model: Any) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_other_kinds_of_layers_stay_what_they_are(model: Any) -> None:
+def test_other_kinds_of_layers_stay_what_they_are() -> None:
     from transformers import Gemma2Config
 
     config = Gemma2Config(num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"])
-    sliding, full = block_cache(type("Model", (), {"config": config})).layers
+    model = type("Model", (), {"config": config, "_can_compile_fullgraph": True})
+    sliding, full = block_cache(model).layers
     assert type(sliding).__name__ == "DynamicSlidingWindowLayer"
     assert type(full).__name__ == "_BlockLayer"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["gpt_neo", "bloom"])
+def test_a_model_that_takes_the_last_key_for_the_newest_token_gets_no_unused_keys(kind: str, tmp_path: Path) -> None:
+    model = load_causal_lm(str(save_other(tmp_path, kind)))
+    cache = block_cache(model)
+    found = [read(model, IDS[:, :20], cache, 0)] + [
+        read(model, IDS[:, place, None], cache, place) for place in (20, 21)
+    ]
+    torch.testing.assert_close(torch.cat(found, 1), model(IDS[:, :22], use_cache=False).logits, atol=1e-4, rtol=1e-4)

@@ -11,9 +11,10 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from preflow.chat import encode_prompt
-from preflow.generation.sampler import Samples, sample
+from preflow.errors import PreflowError
+from preflow.generation.sampler import Samples, joined, sample
 from preflow.models import eos_ids, load_causal_lm, load_tokenizer
-from tests.tiny import questions
+from tests.tiny import questions, save_other
 
 pytestmark = pytest.mark.usefixtures("exact")
 STEPS = 12
@@ -23,6 +24,7 @@ class Fixed:
     """A model that gives every token the same probability wherever it stands, and notes the batches it sees."""
 
     device = torch.device("cpu")
+    _can_compile_fullgraph = True
 
     def __init__(self, *probabilities: float) -> None:
         self.logits = torch.tensor(probabilities).log()
@@ -175,10 +177,43 @@ def test_rows_that_end_leave_the_batch_and_the_longest_response_sets_the_width()
     assert model.seen == [(3, 3), (2, 1), (1, 1), (1, 1)]
 
 
+def test_joined_samples_are_padded_where_each_had_its_padding() -> None:
+    yes, no = True, False
+    first = Samples(
+        ids=torch.tensor([[5, 6, 7]]),
+        prompt_mask=torch.tensor([[yes]]),
+        response_mask=torch.tensor([[yes, yes]]),
+        logprobs=torch.tensor([[-1.0, -2.0]]),
+        stopped=torch.tensor([yes]),
+    )
+    second = Samples(
+        ids=torch.tensor([[9, 8, 4], [3, 8, 4]]),
+        prompt_mask=torch.tensor([[no, yes], [yes, yes]]),
+        response_mask=torch.tensor([[yes], [yes]]),
+        logprobs=torch.tensor([[-3.0], [-4.0]]),
+        stopped=torch.tensor([no, yes]),
+    )
+    both = joined([first, second], pad_id=9)
+    assert both.ids.tolist() == [[9, 5, 6, 7], [9, 8, 4, 9], [3, 8, 4, 9]]
+    assert both.prompt_mask.tolist() == [[no, yes], [no, yes], [yes, yes]]
+    assert both.response_mask.tolist() == [[yes, yes], [yes, no], [yes, no]]
+    assert both.logprobs.tolist() == [[-1, -2], [-3, 0], [-4, 0]]
+    assert both.stopped.tolist() == [yes, no, yes]
+
+
 def test_several_tokens_may_end_a_response() -> None:
     uniforms = torch.tensor([[0.1, 0.4, 0.1], [0.1, 0.9, 0.1]])
     samples = sample(Fixed(0.3, 0.3, 0.4), [[0], [0]], uniforms=uniforms, temperature=1.0, eos_ids=[1, 2], pad_id=0)
     assert responses(samples) == [[0, 1], [0, 2]]
+
+
+def test_what_does_not_fit_into_the_positions_of_a_model_is_refused(tmp_path: Path) -> None:
+    model = load_causal_lm(str(save_other(tmp_path, "gpt2")))
+    prompts = [[5] * 10, [5] * 100]
+    samples = sample(model, prompts, uniforms=torch.rand(2, 28), temperature=1.0, eos_ids=[], pad_id=0)
+    assert samples.ids.shape == (2, 128)
+    with pytest.raises(PreflowError, match="100 tokens and answers of up to 29 do not fit into the model's 128 positi"):
+        sample(model, prompts, uniforms=torch.rand(2, 29), temperature=1.0, eos_ids=[], pad_id=0)
 
 
 def test_sampling_works_in_bfloat16(policy_folder: Path, tokenizer: Any, prompts: list[list[int]]) -> None:

@@ -18,7 +18,7 @@ from preflow.ppo.trunk import Trunk
 from preflow.ppo.update import make_optimizers, update
 from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
-from tests.tiny import save_policy
+from tests.tiny import save_other, save_policy
 
 pytestmark = pytest.mark.usefixtures("exact")
 MakePolicy = Callable[..., Policy]
@@ -156,6 +156,13 @@ def test_a_model_that_mixes_attention_types_is_not_cut(sliding_from: int, frozen
         max_window_layers=sliding_from,
     )  # fmt: skip
     assert Trunk(Qwen2ForCausalLM(config).eval(), 1).frozen_layers == frozen
+
+
+@pytest.mark.parametrize("adapters", [4, 0])
+def test_a_model_that_caps_its_logits_is_refused(make_policy: MakePolicy, adapters: int, tmp_path: Path) -> None:
+    save_other(tmp_path, "gemma2", final_logit_softcapping=30.0)
+    with pytest.raises(PreflowError, match="it caps or scales its logits, which PPO cannot handle; give another model"):
+        make_policy(folder=tmp_path, lora_rank=adapters)
 
 
 def test_policy_and_reference_agree_in_bfloat16(

@@ -29,6 +29,7 @@ from preflow.reward.model import RewardModel
 from preflow.rows import Prompt
 from preflow.scoring.registry import remembering
 from tests.preflow.ppo.settings import replace
+from tests.tiny import bare_tokenizer
 
 pytestmark = pytest.mark.usefixtures("exact")
 CONFIG = PPOConfig()
@@ -122,6 +123,27 @@ def test_a_classifier_gives_the_logit_of_the_class_that_is_named(
         with torch.no_grad():
             logits = plain(**tokenizer(text, return_tensors="pt")).logits[0]
         assert float(found[row]) == pytest.approx(float(logits[place]), abs=1e-4)
+
+
+@torch.no_grad()
+def test_a_classifier_without_a_pad_token_reads_the_last_token_of_each_answer(
+    load: Callable[..., ScoreAnswers], answers: Answers, tmp_path: Path
+) -> None:
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    tokenizer = bare_tokenizer()
+    torch.manual_seed(4)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.3, num_labels=1
+    )
+    plain = GPT2ForSequenceClassification(config).eval()
+    plain.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["It is good!", "water falls and water falls", "no", "!"]
+    found = load(f"classifier:{tmp_path}")(answers._replace(responses=texts))
+    alone = [float(plain(torch.tensor([tokenizer(text)["input_ids"]])).logits) for text in texts]
+    torch.testing.assert_close(found, torch.tensor(alone), atol=1e-4, rtol=1e-4)
+    assert found.std() > 0.1
 
 
 @pytest.mark.parametrize("labels", [("nothate", "hate"), ("hate", "nothate"), ("a", "b", "c")])

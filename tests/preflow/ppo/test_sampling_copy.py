@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
 from preflow.ppo.sampling_copy import SamplingCopy
+from preflow.rows import Prompt
+from tests.preflow.ppo.settings import replace
 
 pytestmark = pytest.mark.usefixtures("exact")
 IDS = torch.tensor([[1, 40, 41, 42, 2, 43, 44]])
@@ -49,3 +53,19 @@ def test_what_it_shares_with_the_policy_is_not_trained(make_policy: Callable[...
     assert base.get_input_embeddings() is copy.model.get_input_embeddings()
     assert base.get_output_embeddings().weight is base.get_input_embeddings().weight, "still tied"
     assert {name for name, value in policy.named_parameters() if value.requires_grad} == before
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 100])
+def test_how_many_answers_are_sampled_at_once_does_not_matter(
+    make_policy: Callable[..., Policy], policy_folder: Path, tokenizer: Any, prompts: list[Prompt], config: PPOConfig,
+    size: int,
+) -> None:  # fmt: skip
+    copy = SamplingCopy(str(policy_folder), make_policy())
+    copy.follow()
+    uniforms = torch.rand(len(prompts), 10, generator=torch.Generator().manual_seed(3))
+    whole, texts = copy.answer(prompts, tokenizer, config, uniforms)
+    assert len(set(whole.lengths.tolist())) > 2
+    found, again = copy.answer(prompts, tokenizer, replace(config, sampling_batch_size=size), uniforms)
+    assert again == texts
+    for one, other in zip(vars(found).values(), vars(whole).values(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
