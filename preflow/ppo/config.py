@@ -31,7 +31,7 @@ class PPOConfig(ModelSettings):
         ge=1,
     )
     epochs: int = _setting("training", 2, "passes over the episodes of an update", ge=1)
-    minibatches: int = _setting("training", 4, "optimizer steps per pass; must divide `batch_size`", ge=1)
+    minibatches: int = _setting("training", 4, "optimizer steps per pass; must divide the number of prompts", ge=1)
     microbatch_tokens: int = _setting(
         "training",
         1024,
@@ -139,9 +139,16 @@ class PPOConfig(ModelSettings):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Raises if settings contradict each other."""
-        for name in ("minibatches", "samples_per_prompt"):
-            value = getattr(self, name)
-            require(self.batch_size % value == 0, name, value, f"must divide `batch_size`, {self.batch_size}")
+        prompts, left = divmod(self.batch_size, self.samples_per_prompt)
+        require(
+            left == 0, "samples_per_prompt", self.samples_per_prompt, f"must divide `batch_size`, {self.batch_size}"
+        )
+        require(
+            prompts % self.minibatches == 0,
+            "minibatches",
+            self.minibatches,
+            f"must divide the number of prompts, `batch_size` / `samples_per_prompt` = {prompts}",
+        )
         require(
             not (self.top_layers and self.lora_rank),
             "top_layers",

@@ -109,13 +109,14 @@ class Policy(nn.Module):
         self._check_head(reference)
         inner = getattr(base, base.base_model_prefix)
         read = [inner] if critic is None else [inner, critic.backbone]
-        self._shares_prompts = config.samples_per_prompt > 1 and all(supports_packing(one) for one in read)
+        shares_prompts = config.samples_per_prompt > 1 and all(supports_packing(one) for one in read)
+        self._sharing = config.samples_per_prompt if shares_prompts else 1
 
     @property
     def code_path(self) -> str:
         """What the trials at the start found possible, in plain words for the log."""
         layers = base_of(self.model).config.num_hidden_layers
-        shared = "prompts shared" if self._shares_prompts else "prompts not shared"
+        shared = "prompts shared" if self._sharing > 1 else "prompts not shared"
         return f"{shared}, {self.trunk.frozen_layers} of {layers} layers cached"
 
     def forward(self, episodes: Episodes, *, entropy: bool = False) -> Outputs:
@@ -143,7 +144,7 @@ class Policy(nn.Module):
 
     def assign_packs(self, episodes: Episodes, tokens: int) -> Tensor:
         """`[B]` pack numbers for `Episodes.pack`, with packs of up to `tokens` tokens."""
-        return assign_packs(episodes, tokens) if self._shares_prompts else episodes.pack
+        return assign_packs(episodes, tokens, self._sharing)
 
     def encode(self, episodes: Episodes) -> Tensor | None:
         """`[B, P + T, H]` states after the frozen layers for `Episodes.hidden`; None if they are not cached."""

@@ -73,23 +73,25 @@ def unpacked(ids: Tensor, prompt_mask: Tensor, response_mask: Tensor) -> Episode
     return Episodes(ids, prompt_mask, response_mask, torch.arange(len(ids), device=ids.device))
 
 
-def assign_packs(episodes: Episodes, tokens: int) -> Tensor:
-    """`[B]` int64 pack numbers for `Episodes.pack`: episodes of a prompt share packs of up to `tokens` tokens.
+def assign_packs(episodes: Episodes, tokens: int, samples_per_prompt: int) -> Tensor:
+    """`[B]` int64 pack numbers for `Episodes.pack`: the samples of a prompt share packs of up to `tokens` tokens.
+
+    Samples of a prompt are `samples_per_prompt` episodes in a row. If the prompt comes twice, so do its packs.
 
     Compared with a pack of its own, a response of r tokens behind w others saves the p tokens of the prompt, and costs
     attention between `(w + r)^2 - w^2 - (p + r)^2` more pairs of tokens.
     """
+    width = episodes.prompt_mask.shape[1]
+    prompts = torch.where(episodes.prompt_mask, episodes.ids[:, :width], -1)
+    repeats = [False, *(prompts[1:] == prompts[:-1]).all(1).tolist()]
     numbers: list[int] = []
-    open_packs: dict[tuple[int, ...], tuple[int, int]] = {}  # by prompt: number and length of its last pack
-    prompt_lengths, lengths = episodes.read_lengths()
-    for ids, prompt, response in zip(episodes.ids.tolist(), prompt_lengths, lengths, strict=True):
-        width = episodes.prompt_mask.shape[1]
-        key = tuple(ids[width - prompt : width])
-        number, length = open_packs.get(key, (-1, 0))
+    number, length = -1, 0
+    for row, (prompt, response) in enumerate(zip(*episodes.read_lengths(), strict=True)):
+        apart = row % samples_per_prompt == 0 or not repeats[row]
         pairs = 2 * response * (length - prompt) - prompt**2
-        if number < 0 or length + response > tokens or pairs > prompt * _TOKEN_IN_PAIRS:
-            number, length = 1 + max(numbers, default=-1), prompt
-        open_packs[key] = (number, length + response)
+        if apart or length + response > tokens or pairs > prompt * _TOKEN_IN_PAIRS:
+            number, length = number + 1, prompt
+        length += response
         numbers.append(number)
     return torch.tensor(numbers, device=episodes.ids.device)
 
@@ -131,27 +133,6 @@ def pack_tokens(episodes: Episodes) -> Packs:
         _attention(_padded(part, length, -1, device), shared=len(tokens) < len(slots)),
         pairs[:, :, 0] * length + pairs[:, :, 1],
     )
-
-
-def microbatches(episodes: Episodes, rows: Tensor, tokens: int) -> list[Tensor]:
-    """`rows` cut into groups of packs of similar length, each of at most `tokens` tokens with padding, or one pack.
-
-    Episodes of one pack stay together.
-    """
-    members: dict[int, list[int]] = {}
-    for row, pack in zip(rows.tolist(), episodes.pack[rows].tolist(), strict=True):
-        members.setdefault(pack, []).append(row)
-    prompts, responses = episodes.read_lengths()
-    packs = [(prompts[pack[0]] + sum(responses[row] for row in pack), pack) for pack in members.values()]
-    parts: list[list[int]] = []
-    longest, count = 0, 0
-    for length, pack in sorted(packs, key=lambda one: -one[0]):
-        if not parts or (count + 1) * longest > tokens:
-            parts.append([])
-            longest, count = padded_width(length), 0
-        parts[-1] += pack
-        count += 1
-    return [torch.tensor(part, device=rows.device) for part in parts]
 
 
 def padded_width(length: int) -> int:

@@ -19,8 +19,9 @@ from preflow.ppo.algorithm import (
     whiten,
 )
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.minibatches import microbatches
 from preflow.ppo.policy import Policy
-from preflow.ppo.prefix_packing import Episodes, microbatches, unpacked
+from preflow.ppo.prefix_packing import Episodes, unpacked
 from preflow.ppo.processes import gathered, own_rows
 from preflow.ppo.reward_sources import Answers, Source, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy

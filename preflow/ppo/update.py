@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from preflow.ppo.algorithm import policy_loss, value_loss
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.minibatches import microbatches, minibatches
 from preflow.ppo.policy import Policy
-from preflow.ppo.prefix_packing import microbatches
 from preflow.ppo.processes import sum_gradients, summed
 from preflow.ppo.rollout import Rollout
 
@@ -84,9 +84,8 @@ def update(
         number: Number of this update, from 1.
     """
     stats, policy_learns = UpdateStats(), number > config.critic_warmup_steps
-    orders = [torch.randperm(config.batch_size, generator=generator) for _ in range(config.epochs)]
-    minibatches = torch.cat(orders).to(rollout.mask.device).view(config.steps_per_update, -1)
-    for done, rows in enumerate(minibatches):
+    epochs = torch.cat([minibatches(config, generator) for _ in range(config.epochs)])
+    for done, rows in enumerate(epochs.to(rollout.mask.device)):
         _set_rates(optimizers, config.rate((number - 1) * config.steps_per_update + done))
         step = _step(policy, optimizers, rollout, rows, config, policy_learns)
         if step is None:

@@ -32,7 +32,11 @@ from preflow.ppo.config import PPOConfig, check
         ({"target_kl": -1.0}, "`target_kl`: -1.0 given; it must be greater than or equal to 0"),
         (
             {"batch_size": 10, "samples_per_prompt": 1, "minibatches": 4},
-            "`minibatches`: 4 given; it must divide `batch_size`, 10",
+            "`minibatches`: 4 given; it must divide the number of prompts, `batch_size` / `samples_per_prompt` = 10",
+        ),
+        (
+            {"batch_size": 32, "samples_per_prompt": 16, "minibatches": 4},
+            "`minibatches`: 4 given; it must divide the number of prompts, .* = 2",
         ),
         (
             {"batch_size": 10, "samples_per_prompt": 4, "minibatches": 2},
@@ -59,7 +63,7 @@ def test_refused(settings: dict[str, Any], message: str) -> None:
 
 
 def test_the_planned_steps() -> None:
-    assert PPOConfig(train_steps=3, batch_size=8, epochs=2, minibatches=4).optimizer_steps == 24
+    assert PPOConfig(train_steps=3, batch_size=16, epochs=2, minibatches=4).optimizer_steps == 24
 
 
 def test_the_learning_rate_warms_up_over_an_update_and_falls_to_nothing() -> None:

@@ -30,15 +30,15 @@ def episodes_of(rows: list[tuple[list[int], list[int]]]) -> Episodes:
     return unpacked(torch.tensor(ids), torch.tensor(prompt_mask), torch.tensor(response_mask))
 
 
-def shared(episodes: Episodes, tokens: int = 4096) -> Episodes:
-    return episodes._replace(pack=assign_packs(episodes, tokens))
+def shared(episodes: Episodes, tokens: int = 4096, samples: int = 4) -> Episodes:
+    return episodes._replace(pack=assign_packs(episodes, tokens, samples))
 
 
 ROWS = [
     ([1, 40, 41, 42, 43], [50, 51, 2]),
     ([1, 40, 41, 42, 43], [60, 2]),
-    ([1, 44, 45], [70, 71, 72, 73]),
     ([1, 40, 41, 42, 43], [80, 81, 82, 83]),
+    ([1, 44, 45], [70, 71, 72, 73]),
 ]
 
 
@@ -66,7 +66,7 @@ def test_a_pack_holds_a_prompt_and_its_responses_which_do_not_see_each_other() -
 def test_unpacked_episodes_have_a_plain_mask() -> None:
     packs = pack_tokens(episodes_of(ROWS))
     assert packs.attention.shape == (4, 16)
-    assert packs.attention.sum(1).tolist() == [7, 6, 6, 8]
+    assert packs.attention.sum(1).tolist() == [7, 6, 8, 6]
 
 
 @given(
@@ -91,14 +91,23 @@ def test_every_token_that_is_read_has_one_slot(choices: list[tuple[int, int, lis
 def test_a_pack_ends_where_it_would_be_too_long_or_attention_would_cost_more_than_the_prompt() -> None:
     assert shared(episodes_of([([1] * 4, [2] * 4)] * 4), tokens=10).pack.tolist() == [0, 0, 1, 1]
     # Behind 61 tokens a fourth response costs 80^2 - 61^2 - 23^2 = 2150 pairs; the 4 tokens it saves are worth 2048.
-    assert shared(episodes_of([([1] * 4, [2] * 20)] * 5)).pack.tolist() == [0, 0, 0, 1, 1]
+    assert shared(episodes_of([([1] * 4, [2] * 20)] * 5), samples=5).pack.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_a_prompt_that_comes_twice_has_packs_for_each_time() -> None:
+    assert shared(episodes_of([([7], [8])] * 4), samples=2).pack.tolist() == [0, 0, 1, 1]
+
+
+def test_different_prompts_never_share_a_pack() -> None:
+    episodes = episodes_of([([7, 8], [9]), ([8], [9]), ([8], [9]), ([0, 8], [9])])
+    assert shared(episodes).pack.tolist() == [0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("lora_layers", [0, 1])
 def test_sharing_changes_neither_numbers_nor_gradients(make_policy: MakePolicy, lora_layers: int) -> None:
-    policy = make_policy(lora_layers=lora_layers, samples_per_prompt=2)
+    policy = make_policy(lora_layers=lora_layers, samples_per_prompt=4)
     apart, together = episodes_of(ROWS), shared(episodes_of(ROWS))
-    assert policy.assign_packs(apart, 4096).tolist() == together.pack.tolist() == [0, 0, 1, 0]
+    assert policy.assign_packs(apart, 4096).tolist() == together.pack.tolist() == [0, 0, 0, 1]
     found = []
     for episodes in (apart, together):
         policy.zero_grad()

@@ -1,7 +1,6 @@
 """What a rollout holds, by hand from its parts."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from preflow.generation.sampler import decode
 from preflow.ppo.algorithm import gae, whiten
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
-from preflow.ppo.prefix_packing import microbatches, pack_tokens
 from preflow.ppo.rollout import Rollout
 from preflow.rows import Prompt
 from tests.preflow.ppo.settings import replace
@@ -99,24 +97,6 @@ def test_decoded_texts_end_where_the_response_does(
     for row, text in enumerate(texts):
         ids = samples.response_ids[row][samples.response_mask[row]]
         assert text == tokenizer.decode(ids, skip_special_tokens=True).replace("\0", "")
-
-
-@pytest.mark.parametrize("tokens", [1, 100, 200, 4096])
-def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy, roll: Roll, tokens: int) -> None:
-    episodes = roll(make_policy()).episodes
-    rows = torch.tensor([6, 1, 4, 3, 0])
-    parts = microbatches(episodes, rows, tokens)
-    for part in parts:
-        assert len(part) == 1 or pack_tokens(episodes.select(part)).tokens.numel() <= tokens
-    for part, following in pairwise(parts):
-        fuller = episodes.select(torch.cat([part, following[:1]]))
-        assert pack_tokens(fuller).tokens.numel() > tokens, "a part ends only where the next row does not fit"
-    fewest, most = {1: (5, 5), 100: (2, 4), 200: (2, 4), 4096: (1, 1)}[tokens]
-    assert fewest <= len(parts) <= most
-    found = torch.cat(parts)
-    assert sorted(found.tolist()) == sorted(rows.tolist())
-    lengths = (episodes.prompt_mask.sum(1) + episodes.response_mask.sum(1))[found]
-    assert lengths.tolist() == sorted(lengths.tolist(), reverse=True)
 
 
 def test_a_rollout_does_not_depend_on_the_microbatch(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
