@@ -1,5 +1,7 @@
 """Which episodes an optimizer step takes, and how they are cut into parts that fit into memory."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,35 @@ from preflow.ppo.config import PPOConfig
 from preflow.ppo.prefix_packing import Episodes, padded_width
 
 
-def minibatches(config: PPOConfig, generator: torch.Generator) -> Tensor:
+class Minibatch(NamedTuple):
+    """The episodes of an optimizer step.
+
+    Attributes:
+        rows: `[N]` int64 rows in the batch of all processes.
+        microbatches: Those of them that are this process's, counted from its first row.
+    """
+
+    rows: Tensor
+    microbatches: list[Tensor]
+
+
+def planned_steps(episodes: Episodes, own: slice, config: PPOConfig, generator: torch.Generator) -> list[Minibatch]:
+    """The minibatches of all epochs of an update.
+
+    Args:
+        episodes: This process's episodes.
+        own: Their rows in the batch of all processes.
+        config: Settings.
+        generator: Generator of the order of prompts, in the same state in every process.
+    """
+    steps = []
+    for rows in torch.cat([shuffled(config, generator) for _ in range(config.epochs)]).to(episodes.ids.device):
+        mine = rows[(rows >= own.start) & (rows < own.stop)] - own.start
+        steps.append(Minibatch(rows, microbatches(episodes, mine, config.microbatch_tokens)))
+    return steps
+
+
+def shuffled(config: PPOConfig, generator: torch.Generator) -> Tensor:
     """`[M, N]` int64 rows of the M minibatches of an epoch, which hold every episode once, in random order.
 
     All samples of a prompt are in the same minibatch, so that they can share its tokens.

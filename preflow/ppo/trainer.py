@@ -133,7 +133,7 @@ def ppo_optimize(
                 if state.stop_reason:
                     stats = UpdateStats(left_out=config.optimizer_steps - (number - 1) * config.steps_per_update)
                 else:
-                    stats = update(policy, optimizers, rollout, config, generator, number)
+                    stats = update(policy, optimizers, rollout, config, number)
                 _note(state, rollout, stats, config, judged, time.monotonic() - started)
                 event(state.log[-1])
                 if folder and is_first():

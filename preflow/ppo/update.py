@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from preflow.ppo.algorithm import policy_loss, value_loss
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.minibatches import microbatches, minibatches
+from preflow.ppo.minibatches import Minibatch
 from preflow.ppo.policy import Policy
 from preflow.ppo.processes import sum_gradients, summed
 from preflow.ppo.rollout import Rollout
@@ -67,7 +67,6 @@ def update(
     optimizers: Sequence[torch.optim.Optimizer],
     rollout: Rollout,
     config: PPOConfig,
-    generator: torch.Generator,
     number: int,
 ) -> UpdateStats:
     """Takes up to `config.steps_per_update` optimizer steps on a rollout.
@@ -80,14 +79,12 @@ def update(
         optimizers: Optimizers made by `make_optimizers`.
         rollout: Episodes.
         config: Settings.
-        generator: Generator of the order of episodes, in the same state in every process.
         number: Number of this update, from 1.
     """
     stats, policy_learns = UpdateStats(), number > config.critic_warmup_steps
-    epochs = torch.cat([minibatches(config, generator) for _ in range(config.epochs)])
-    for done, rows in enumerate(epochs.to(rollout.mask.device)):
+    for done, minibatch in enumerate(rollout.steps):
         _set_rates(optimizers, config.rate((number - 1) * config.steps_per_update + done))
-        step = _step(policy, optimizers, rollout, rows, config, policy_learns)
+        step = _step(policy, optimizers, rollout, minibatch, config, policy_learns)
         if step is None:
             stats.left_out = config.steps_per_update - done
             break
@@ -105,21 +102,20 @@ def _step(
     policy: Policy,
     optimizers: Sequence[torch.optim.Optimizer],
     rollout: Rollout,
-    rows: Tensor,
+    minibatch: Minibatch,
     config: PPOConfig,
     policy_learns: bool,
 ) -> UpdateStats | None:
-    """One optimizer step on the episodes `rows`, of which each process takes its own.
+    """One optimizer step on a minibatch, of which each process takes its own episodes.
 
     Returns None without a step if the approximate KL is above `config.target_kl`.
     """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    tokens = rollout.mask[rows].sum()
-    own = rows[(rows >= rollout.own.start) & (rows < rollout.own.stop)] - rollout.own.start
-    sums = torch.zeros(6, dtype=torch.float64, device=rows.device)
-    for part in microbatches(rollout.episodes, own, config.microbatch_tokens):
-        sums += _accumulate(policy, rollout, part, tokens, config, policy_learns)
+    tokens = rollout.mask[minibatch.rows].sum()
+    sums = torch.zeros(6, dtype=torch.float64, device=tokens.device)
+    for rows in minibatch.microbatches:
+        sums += _accumulate(policy, rollout, rows, tokens, config, policy_learns)
     count, on_policy, on_value, approx_kl, clipped, value_clipped = summed(sums).tolist()
     if config.target_kl and approx_kl > config.target_kl * count:
         return None
@@ -129,7 +125,7 @@ def _step(
     for parameters in trained:
         sum_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm)
-        norms.append(norm.to(rows.device))  # without any gradient it is on the CPU
+        norms.append(norm.to(tokens.device))  # without any gradient it is on the CPU
     norm = torch.stack(norms).norm()
     if not bool(torch.isfinite(norm)):
         return UpdateStats(skipped=1)

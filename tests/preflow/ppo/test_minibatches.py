@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preflow.ppo.config import PPOConfig
-from preflow.ppo.minibatches import microbatches, minibatches
+from preflow.ppo.minibatches import microbatches, shuffled
 from preflow.ppo.policy import Policy
 from preflow.ppo.prefix_packing import assign_packs, pack_tokens, unpacked
 from preflow.ppo.rollout import Rollout
@@ -24,7 +24,7 @@ def test_an_epoch_has_every_episode_once_and_the_samples_of_a_prompt_in_one_mini
     count: int, prompts: int, samples: int, seed: int
 ) -> None:
     config = PPOConfig(batch_size=count * prompts * samples, samples_per_prompt=samples, minibatches=count)
-    rows = minibatches(config, torch.Generator().manual_seed(seed))
+    rows = shuffled(config, torch.Generator().manual_seed(seed))
     assert rows.shape == (count, prompts * samples)
     assert rows.flatten().sort().values.tolist() == list(range(config.batch_size))
     for minibatch in rows.tolist():
@@ -35,7 +35,7 @@ def test_an_epoch_has_every_episode_once_and_the_samples_of_a_prompt_in_one_mini
 
 def test_prompts_are_in_another_order_in_every_epoch() -> None:
     config, generator = PPOConfig(batch_size=64, samples_per_prompt=4, minibatches=4), torch.Generator().manual_seed(0)
-    assert not torch.equal(minibatches(config, generator), minibatches(config, generator))
+    assert not torch.equal(shuffled(config, generator), shuffled(config, generator))
 
 
 def test_at_the_defaults_a_pass_over_minibatches_reads_no_more_tokens_than_one_over_the_whole_batch() -> None:
@@ -51,7 +51,7 @@ def test_at_the_defaults_a_pass_over_minibatches_reads_no_more_tokens_than_one_o
         return sum(pack_tokens(episodes.select(part)).tokens.numel() for part in parts)
 
     whole = padded(torch.arange(config.batch_size))
-    assert sum(map(padded, minibatches(config, torch.Generator().manual_seed(0)))) == whole == 8 * 256
+    assert sum(map(padded, shuffled(config, torch.Generator().manual_seed(0)))) == whole == 8 * 256
 
 
 @pytest.mark.parametrize("tokens", [1, 100, 200, 4096])
