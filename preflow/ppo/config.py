@@ -78,11 +78,12 @@ class PPOConfig(ModelSettings):
         "how many of the uppermost layers are trained when there are no adapters; 0 trains the whole model",
         ge=0,
     )
-    critic: Literal["shared", "separate"] = _setting(
+    critic: Literal["shared", "separate", "none"] = _setting(
         "adapters and critic",
         "shared",
-        "`shared`, a value head on the policy's hidden states, or `separate`, a model with its own optimizer that "
-        "starts as the reward model, or with a zero head where returns are not the reward model's scores",
+        "`shared`, a value head on the policy's hidden states, `separate`, a model with its own optimizer that "
+        "starts as the reward model, or with a zero head where returns are not the reward model's scores, or `none`, "
+        "where the mean score of a prompt's other samples is the only baseline (RLOO)",
     )
     critic_learning_rate: float = _setting(
         "adapters and critic", 1e-3, "peak learning rate of the critic, with the same schedule", ge=0
@@ -157,6 +158,13 @@ class PPOConfig(ModelSettings):
         )
         require(not self.keep_best or self.eval_steps > 0, "keep_best", self.keep_best, "needs `eval_steps` above 0")
         require(not self.kl_target or self.kl_coeff > 0, "kl_target", self.kl_target, "needs a `kl_coeff` above 0")
+        if self.critic == "none":
+            without = "while `critic` is none"
+            baseline = f"must be above 1 {without}, or scores have no baseline"
+            require(self.samples_per_prompt > 1, "samples_per_prompt", self.samples_per_prompt, baseline)
+            warmup = self.critic_warmup_steps
+            require(warmup == 0, "critic_warmup_steps", warmup, f"must be 0 {without}")
+            require(self.gae_lambda == 1, "gae_lambda", self.gae_lambda, f"must be 1 {without}")
         require(
             self.critic_warmup_steps < self.train_steps,
             "critic_warmup_steps",

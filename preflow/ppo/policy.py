@@ -71,17 +71,17 @@ class Outputs(NamedTuple):
 
     Attributes:
         logprobs: Log-probabilities of the sampled tokens.
-        values: Expected return before each token.
+        values: Expected return before each token, if there is a critic.
         entropy: Entropy of the distribution over the next token, if requested.
     """
 
     logprobs: Tensor
-    values: Tensor
+    values: Tensor | None
     entropy: Tensor | None
 
 
 class Policy(nn.Module):
-    """A causal language model with some weights trained, and a critic: a model, or a value head that starts at 0.
+    """A causal language model with some weights trained, and a critic: a model, a value head that starts at 0, or none.
 
     With adapters, the reference is the same model with its adapters off; otherwise it is a frozen copy.
     """
@@ -101,7 +101,8 @@ class Policy(nn.Module):
         if self.reference is not None:
             self.reference_trunk = Trunk(self.reference, self.trunk.frozen_layers)
         self.critic = critic
-        if critic is None:
+        self.value_head = None
+        if critic is None and config.critic != "none":
             self.value_head = nn.Linear(base.config.hidden_size, 1)
             nn.init.zeros_(self.value_head.weight)
             nn.init.zeros_(self.value_head.bias)
@@ -133,8 +134,8 @@ class Policy(nn.Module):
         values = self.critic(episodes) if self.critic is not None else self._head_values(hidden, mask)
         return Outputs(scatter(logprobs, mask), values, None if spread is None else scatter(spread, mask))
 
-    def values(self, episodes: Episodes) -> Tensor:
-        """`[B, T]` values alone; only the critic gets a gradient."""
+    def values(self, episodes: Episodes) -> Tensor | None:
+        """`[B, T]` values alone, if there is a critic; only the critic gets a gradient."""
         if self.critic is not None:
             values: Tensor = self.critic(episodes)
             return values
@@ -169,8 +170,9 @@ class Policy(nn.Module):
         return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
-        """The weights that predict values."""
-        return (self.value_head if self.critic is None else self.critic).parameters()
+        """The weights that predict values; none if there is no critic."""
+        critic = self.value_head if self.critic is None else self.critic
+        return iter(()) if critic is None else critic.parameters()
 
     def save(self, folder: Path) -> None:
         """Writes safetensors: the adapters with their base model's reference, or the whole model in float32."""
@@ -186,8 +188,8 @@ class Policy(nn.Module):
         packs = pack_tokens(episodes)
         return before_responses(trunk.upper(episodes.ids, episodes.hidden, packs), packs, episodes)
 
-    def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        return scatter(self.value_head(hidden.float()).squeeze(1), mask)
+    def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor | None:
+        return None if self.value_head is None else scatter(self.value_head(hidden.float()).squeeze(1), mask)
 
     @torch.no_grad()
     def _check_head(self, reference: str) -> None:

@@ -44,7 +44,7 @@ class Rollout:
         distinct: `[B]` shares of three-word sequences that occur only once.
         logprobs: `[B, T]` log-probabilities under the policy that sampled, from the training forward pass.
         reference: `[B, T]` log-probabilities under the reference.
-        values: `[B, T]` values before each token.
+        values: `[B, T]` values before each token, 0 without a critic.
         entropy: `[B, T]` entropies of the distribution over the next token.
         advantages: `[B, T]` whitened advantages.
         returns: `[B, T]` returns.
@@ -190,8 +190,9 @@ def _evaluate(
         part = episodes.select(rows)
         part = part._replace(hidden=policy.encode(part))
         outputs = policy(part, entropy=True)
-        logprobs[rows], values[rows] = outputs.logprobs, outputs.values
-        entropy[rows] = outputs.entropy
+        logprobs[rows], entropy[rows] = outputs.logprobs, outputs.entropy
+        if outputs.values is not None:
+            values[rows] = outputs.values
         reference[rows] = policy.reference_logprobs(part)
         if part.hidden is not None:
             if hidden is None:

@@ -170,7 +170,7 @@ def _embed(encoder: str, metrics: Sequence[str]) -> Embed:
 def _separate_critic(
     reward_model: Path | None, tokenizer: Any, reward_weights: Mapping[str, float], config: PPOConfig
 ) -> Critic | None:
-    if config.critic == "shared":
+    if config.critic != "separate":
         return None
     if reward_model is None:
         raise PreflowError("`critic`: 'separate' starts from the reward model, and none is given; set it to shared")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from preflow.ppo.algorithm import policy_loss, value_loss
+from preflow.ppo.algorithm import Loss, policy_loss, value_loss
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.minibatches import Minibatch
 from preflow.ppo.policy import Policy
@@ -51,10 +51,11 @@ class UpdateStats:
 
 
 def make_optimizers(policy: Policy, config: PPOConfig) -> list[torch.optim.Optimizer]:
-    """One AdamW for the policy, with a parameter group for the value head, or a second AdamW for a separate critic."""
+    """One AdamW for the policy, with a group for the value head if there is one; another for a separate critic."""
     on_policy = {"params": list(policy.policy_parameters()), "lr": config.learning_rate}
-    on_critic = {"params": list(policy.critic_parameters()), "lr": config.critic_learning_rate}
-    groups = [[on_policy, on_critic]] if policy.critic is None else [[on_policy], [on_critic]]
+    critic = list(policy.critic_parameters())
+    on_critic = [{"params": critic, "lr": config.critic_learning_rate}] if critic else []
+    groups = [[on_policy, *on_critic]] if policy.critic is None else [[on_policy], on_critic]
     optimizers = [torch.optim.AdamW(group, weight_decay=0.0, eps=1e-5, fused=True) for group in groups]
     for optimizer in optimizers:
         for settings in optimizer.param_groups:
@@ -166,7 +167,9 @@ def _accumulate(
     else:
         logprobs, values = old, policy.values(episodes)
     on_policy = policy_loss(logprobs, old, advantages, mask, config.clip_range)
-    on_value = value_loss(values, old_values, returns, mask, config.value_clip_range)
+    on_value = Loss(torch.zeros_like(tokens), torch.zeros_like(tokens))
+    if values is not None:
+        on_value = value_loss(values, old_values, returns, mask, config.value_clip_range)
     ((on_policy.total + config.value_coeff * on_value.total) / tokens).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         change = torch.where(mask, logprobs - old, 0.0)

@@ -22,7 +22,13 @@ from preflow.ppo.config import PPOConfig, check
             {"top_layers": 4},
             "`top_layers`: 4 given; it must be 0 while adapters .`lora_rank` 16. leave the",
         ),
-        ({"critic": "none"}, "`critic`: 'none' given; it must be 'shared' or 'separate'"),
+        ({"critic": "no"}, "`critic`: 'no' given; it must be 'shared', 'separate' or 'none'"),
+        (
+            {"critic": "none", "samples_per_prompt": 1},
+            "`samples_per_prompt`: 1 given; it must be above 1 while `critic` is none",
+        ),
+        ({"critic": "none", "critic_warmup_steps": 1}, "`critic_warmup_steps`: 1 given; it must be 0 while `critic`"),
+        ({"critic": "none", "gae_lambda": 0.95}, "`gae_lambda`: 0.95 given; it must be 1 while `critic` is none"),
         ({"missing_eos": "drop"}, "`missing_eos`: 'drop' given; it must be 'subtract' or 'replace'"),
         ({"kl_target": 6.0, "kl_coeff": 0.0}, "`kl_target`: 6.0 given; it needs a `kl_coeff` above 0"),
         (

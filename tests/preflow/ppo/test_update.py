@@ -186,6 +186,32 @@ def test_while_the_critic_warms_up_the_policy_stays(make_policy: MakePolicy, rol
     assert changed == {"value_head.weight", "value_head.bias"}
 
 
+def test_without_a_critic_the_loss_is_the_policys_alone(
+    make_policy: MakePolicy, roll: Roll, config: PPOConfig, prompts: list[Prompt]
+) -> None:
+    prompts[:] = [prompts[row - row % 2] for row in range(8)]
+    settings = replace(config, critic="none", samples_per_prompt=2, gae_lambda=1.0, max_gradient_norm=1e9)
+    policy = make_policy(without_critic=True)
+    assert not list(policy.critic_parameters()) and not any("value" in name for name, _ in policy.named_parameters())
+    rollout = roll(policy, settings=settings)
+
+    # By hand: one forward over everything.
+    episodes = rollout.episodes.select(torch.arange(8))
+    outputs, mask = policy(episodes), episodes.response_mask
+    assert outputs.values is None and policy.values(episodes) is None
+    old, advantages = (tensor[:, : mask.shape[1]] for tensor in (rollout.logprobs, rollout.advantages))
+    loss = policy_loss(outputs.logprobs, old, advantages, mask, settings.clip_range)
+    (loss.total / mask.sum()).backward()
+    expected = [parameter.grad.clone() for parameter in policy.policy_parameters()]
+    [optimizer] = make_optimizers(policy, replace(settings, learning_rate=0.0))
+    assert len(optimizer.param_groups) == 1
+    stats = update(policy, [optimizer], rollout, settings, number=1)
+    for parameter, gradient in zip(policy.policy_parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-3)
+    assert stats.policy_loss == pytest.approx(float(loss.total), abs=1e-4)
+    assert (stats.steps, stats.value_loss, stats.value_clipped) == (1, 0.0, 0.0)
+
+
 def test_rates_follow_the_planned_steps(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:
     policy = make_policy()
     settings = replace(config, train_steps=3, epochs=2, minibatches=2, learning_rate=0.008, critic_learning_rate=0.08)
