@@ -15,7 +15,6 @@ from preflow.ppo.prefix_packing import (
     Episodes,
     assign_packs,
     before_responses,
-    pack_tokens,
     rounded_weights,
     run_transformer,
     scatter,
@@ -60,7 +59,7 @@ class Critic(nn.Module):
 
     def forward(self, episodes: Episodes) -> Tensor:
         """`[B, T]` float32 values before each token, 0 outside the response mask."""
-        packs = pack_tokens(episodes)
+        packs = episodes.packs
         states = run_transformer(self.backbone, packs, input_ids=episodes.ids.flatten()[packs.tokens])
         before = before_responses(states, packs, episodes)
         return scatter(self.head(before.float()).squeeze(1).float(), episodes.response_mask)
@@ -149,7 +148,7 @@ class Policy(nn.Module):
 
     def encode(self, episodes: Episodes) -> Tensor | None:
         """`[B, P + T, H]` states after the frozen layers for `Episodes.hidden`; None if they are not cached."""
-        return self.trunk.lower(episodes.ids, pack_tokens(episodes))
+        return self.trunk.lower(episodes.ids, episodes.packs)
 
     @torch.no_grad()
     def reference_logprobs(self, episodes: Episodes) -> Tensor:
@@ -185,7 +184,7 @@ class Policy(nn.Module):
 
     def _before_responses(self, episodes: Episodes, trunk: Trunk) -> Tensor:
         """`[N, H]` last hidden states at the positions that predict a response token."""
-        packs = pack_tokens(episodes)
+        packs = episodes.packs
         return before_responses(trunk.upper(episodes.ids, episodes.hidden, packs), packs, episodes)
 
     def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor | None:
@@ -197,7 +196,7 @@ class Policy(nn.Module):
         base = base_of(self.model)
         ids = torch.arange(8, device=device())[None]
         mask = torch.ones_like(ids, dtype=torch.bool)
-        packs = pack_tokens(unpacked(ids, mask[:, :1], mask[:, 1:]))
+        packs = unpacked(ids, mask[:, :1], mask[:, 1:]).packs
         given = functional_call(base, rounded_weights(base), (), {"input_ids": ids, "use_cache": False}).logits.float()
         head = base.get_output_embeddings().weight.to(preferred_dtype())
         linear = (self.trunk.upper(ids, None, packs).flatten(0, 1)[packs.slots] @ head.T).float()

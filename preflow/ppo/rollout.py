@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -120,7 +120,7 @@ def collect_rollout(
 
     started = time.monotonic()
     episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask)
-    episodes = episodes._replace(pack=policy.assign_packs(episodes, config.microbatch_tokens))
+    episodes = replace(episodes, pack=policy.assign_packs(episodes, config.microbatch_tokens))
     steps = planned_steps(episodes, own, config, generator)
     # The first epoch reads the same microbatches: in others, bfloat16 would round differently, and ratios not be 1.
     first_epoch = [rows for minibatch in steps[: config.minibatches] for rows in minibatch.microbatches]
@@ -188,7 +188,7 @@ def _evaluate(
     hidden = None
     for rows in microbatches:
         part = episodes.select(rows)
-        part = part._replace(hidden=policy.encode(part))
+        part = replace(part, hidden=policy.encode(part))
         outputs = policy(part, entropy=True)
         logprobs[rows], entropy[rows] = outputs.logprobs, outputs.entropy
         if outputs.values is not None:
@@ -198,4 +198,4 @@ def _evaluate(
             if hidden is None:
                 hidden = part.hidden.new_empty(len(episodes.ids), *part.hidden.shape[1:])
             hidden[rows] = part.hidden
-    return episodes._replace(hidden=hidden), (logprobs, reference, values, entropy)
+    return replace(episodes, hidden=hidden), (logprobs, reference, values, entropy)

@@ -1,5 +1,6 @@
 """Which episodes an optimizer step takes, and how they are cut."""
 
+import dataclasses
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.minibatches import microbatches, shuffled
 from preflow.ppo.policy import Policy
-from preflow.ppo.prefix_packing import assign_packs, pack_tokens, unpacked
+from preflow.ppo.prefix_packing import assign_packs, unpacked
 from preflow.ppo.rollout import Rollout
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -44,11 +45,13 @@ def test_at_the_defaults_a_pass_over_minibatches_reads_no_more_tokens_than_one_o
     mask = torch.ones(config.batch_size, prompt + response, dtype=torch.bool)
     ids = (torch.arange(config.batch_size) // config.samples_per_prompt)[:, None] * mask
     episodes = unpacked(ids, mask[:, :prompt], mask[:, prompt:])
-    episodes = episodes._replace(pack=assign_packs(episodes, config.microbatch_tokens, config.samples_per_prompt))
+    episodes = dataclasses.replace(
+        episodes, pack=assign_packs(episodes, config.microbatch_tokens, config.samples_per_prompt)
+    )
 
     def padded(rows: torch.Tensor) -> int:
         parts = microbatches(episodes, rows, config.microbatch_tokens)
-        return sum(pack_tokens(episodes.select(part)).tokens.numel() for part in parts)
+        return sum(episodes.select(part).packs.tokens.numel() for part in parts)
 
     whole = padded(torch.arange(config.batch_size))
     assert sum(map(padded, shuffled(config, torch.Generator().manual_seed(0)))) == whole == 8 * 256
@@ -60,10 +63,10 @@ def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy,
     rows = torch.tensor([6, 1, 4, 3, 0])
     parts = microbatches(episodes, rows, tokens)
     for part in parts:
-        assert len(part) == 1 or pack_tokens(episodes.select(part)).tokens.numel() <= tokens
+        assert len(part) == 1 or episodes.select(part).packs.tokens.numel() <= tokens
     for part, following in pairwise(parts):
         fuller = episodes.select(torch.cat([part, following[:1]]))
-        assert pack_tokens(fuller).tokens.numel() > tokens, "a part ends only where the next row does not fit"
+        assert fuller.packs.tokens.numel() > tokens, "a part ends only where the next row does not fit"
     fewest, most = {1: (5, 5), 100: (2, 4), 200: (2, 4), 4096: (1, 1)}[tokens]
     assert fewest <= len(parts) <= most
     found = torch.cat(parts)
