@@ -216,5 +216,6 @@ def _attention(part: Tensor, *, shared: bool) -> Tensor:
     if not shared:
         return part >= 0
     # A token attends to tokens of its own part and to the prompt (part 0), as far as they come before it.
-    first, second = part[:, :, None], part[:, None, :]
-    return ((first == second) | (second == 0)).tril()[:, None]
+    attention = part[:, :, None] == part[:, None, :]
+    attention |= part[:, None, :] == 0
+    return attention.tril_()[:, None]
