@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("exact")
 Optimize = Callable[..., dict[str, Any]]
 KINDS: dict[str, dict[str, Any]] = {
     "adapters": {"normalize_reward": True, "kl_target": 0.5, "kl_horizon": 50},
-    "no critic": {"critic": "none", "gae_lambda": 1.0},
     "everything, with a critic of its own": {"lora_rank": 0, "critic": "separate", "critic_warmup_steps": 1},
+    "no critic": {"critic": "none", "gae_lambda": 1.0},
 }
 # A run in a process of its own, slow enough to be killed between its updates; in the third it pauses.
 _SLOW = """

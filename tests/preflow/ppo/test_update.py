@@ -64,16 +64,17 @@ def test_before_anything_is_learnt_nothing_is_clipped(make_policy: MakePolicy, r
     assert (row["clip_fraction"], row["value_clip_fraction"], row["skipped_steps"]) == (0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize(("samples", "critic"), [(1, "shared"), (2, "shared"), (2, "none")])
 def test_before_the_first_step_ratios_are_exactly_1_in_bfloat16(
-    make_policy: MakePolicy, roll: Roll, config: PPOConfig, prompts: list[Prompt], samples: int,
+    make_policy: MakePolicy, roll: Roll, config: PPOConfig, prompts: list[Prompt], samples: int, critic: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Larger models have other results in bfloat16 if the shape of the microbatch differs."""
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
     prompts[:] = [prompts[row - row % samples] for row in range(8)]
-    settings = replace(config, samples_per_prompt=samples, minibatches=2, microbatch_tokens=60, epochs=2)
-    policy = make_policy(samples_per_prompt=samples)
+    kind = {"samples_per_prompt": samples, "critic": critic, "gae_lambda": 1.0}
+    settings = replace(config, minibatches=2, microbatch_tokens=60, epochs=2, **kind)
+    policy = make_policy(without_critic=critic == "none", samples_per_prompt=samples)
     read: list[list[list[int]]] = []
     policy.register_forward_pre_hook(lambda _, given: read.append(given[0].ids.tolist()))
     rollout = roll(policy, settings=settings)
