@@ -32,9 +32,14 @@ class Counted(torch.optim.SGD):
         return super().step(closure)
 
 
-def take(policy: Policy, rollout: Rollout, config: PPOConfig, rate: float = 0.0) -> tuple[UpdateStats, Counted]:
+def counted(policy: Policy, rate: float = 0.0) -> Counted:
     optimizer = Counted([parameter for parameter in policy.parameters() if parameter.requires_grad], lr=rate)
     optimizer.param_groups[0]["peak_lr"] = rate
+    return optimizer
+
+
+def take(policy: Policy, rollout: Rollout, config: PPOConfig, rate: float = 0.0) -> tuple[UpdateStats, Counted]:
+    optimizer = counted(policy, rate)
     steps = planned_steps(rollout.episodes, rollout.own, config, torch.Generator().manual_seed(0))
     stats = update(policy, [optimizer], dataclasses.replace(rollout, steps=steps), config, number=1)
     return stats, optimizer
@@ -81,8 +86,7 @@ def test_before_the_first_step_ratios_are_exactly_1_in_bfloat16(
     evaluated = list(read)
     assert len(evaluated) > settings.minibatches
     read.clear()
-    [optimizer] = make_optimizers(policy, replace(settings, learning_rate=0.0, critic_learning_rate=0.0))
-    stats = update(policy, [optimizer], rollout, settings, number=1)
+    stats = update(policy, [counted(policy)], rollout, settings, number=1)
     assert read[: len(evaluated)] == evaluated
     assert read[len(evaluated) :] != evaluated, "the second epoch is in another order"
     assert (stats.steps, stats.approx_kl, stats.clipped, stats.value_clipped) == (4, 0.0, 0.0, 0.0)
@@ -204,9 +208,9 @@ def test_without_a_critic_the_loss_is_the_policys_alone(
     loss = policy_loss(outputs.logprobs, old, advantages, mask, settings.clip_range)
     (loss.total / mask.sum()).backward()
     expected = [parameter.grad.clone() for parameter in policy.policy_parameters()]
-    [optimizer] = make_optimizers(policy, replace(settings, learning_rate=0.0))
+    [optimizer] = make_optimizers(policy, settings)
     assert len(optimizer.param_groups) == 1
-    stats = update(policy, [optimizer], rollout, settings, number=1)
+    stats = update(policy, [counted(policy)], rollout, settings, number=1)
     for parameter, gradient in zip(policy.policy_parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-3)
     assert stats.policy_loss == pytest.approx(float(loss.total), abs=1e-4)
