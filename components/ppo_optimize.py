@@ -50,7 +50,7 @@ def ppo_optimize(
         batch_size: Episodes per update.
         samples_per_prompt: Episodes of the same prompt; must divide batch_size.
         epochs: Passes over the episodes of an update.
-        minibatches: Minibatches per pass.
+        minibatches: Minibatches per pass; must divide batch_size / samples_per_prompt.
         learning_rate: Peak learning rate; 0 takes one that fits what is trained.
         kl_coeff: Weight of the divergence in the reward.
         missing_eos_penalty: Taken off the score of answers that hit the length limit.

@@ -68,11 +68,11 @@ def as_typed(message: str, step: Step) -> str:
     """A step's error message with the options that the user typed in place of the library's names in backticks.
 
     Args:
-        message: Such as "`minibatches`: 5 given; it must divide `batch_size`, 32".
+        message: Such as "`samples_per_prompt`: 5 given; it must divide `batch_size`, 32".
         step: The step that it is from.
 
     Returns:
-        Such as "--ppo-minibatches: 5 given; it must divide --reinforcement-learning-batch-size, 32".
+        Such as "--ppo-samples-per-prompt: 5 given; it must divide --reinforcement-learning-batch-size, 32".
     """
     typed = {name: source for name, source in step.wires.items() if source in PARAMETERS}
     return in_options(message, {**dict(zip(PARAMETERS, PARAMETERS, strict=True)), **typed})

@@ -27,7 +27,7 @@ class PPOConfig(ModelSettings):
         ge=1,
     )
     epochs: int = _setting("training", 2, "passes over the episodes of an update", ge=1)
-    minibatches: int = _setting("training", 4, "optimizer steps per pass; must divide `batch_size`", ge=1)
+    minibatches: int = _setting("training", 4, "optimizer steps per pass; must divide the number of prompts", ge=1)
     microbatch_tokens: int = _setting(
         "training",
         1024,
@@ -79,11 +79,12 @@ class PPOConfig(ModelSettings):
         "how many of the uppermost layers are trained when there are no adapters; 0 trains the whole model",
         ge=0,
     )
-    critic: Literal["shared", "separate"] = _setting(
+    critic: Literal["shared", "separate", "none"] = _setting(
         "adapters and critic",
         "shared",
-        "`shared`, a value head on the policy's hidden states, or `separate`, a model with its own optimizer that "
-        "starts as the reward model, or with a zero head where returns are not the reward model's scores",
+        "`shared`, a value head on the policy's hidden states, `separate`, a model with its own optimizer that "
+        "starts as the reward model, or with a zero head where returns are not the reward model's scores, or `none`, "
+        "where the mean score of a prompt's other samples is the only baseline (RLOO)",
     )
     critic_learning_rate: float = _setting(
         "adapters and critic",
@@ -163,9 +164,16 @@ class PPOConfig(ModelSettings):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Raises if settings contradict each other."""
-        for name in ("minibatches", "samples_per_prompt"):
-            value = getattr(self, name)
-            require(self.batch_size % value == 0, name, value, f"must divide `batch_size`, {self.batch_size}")
+        prompts, left = divmod(self.batch_size, self.samples_per_prompt)
+        require(
+            left == 0, "samples_per_prompt", self.samples_per_prompt, f"must divide `batch_size`, {self.batch_size}"
+        )
+        require(
+            prompts % self.minibatches == 0,
+            "minibatches",
+            self.minibatches,
+            f"must divide the number of prompts, `batch_size` / `samples_per_prompt` = {prompts}",
+        )
         require(
             not (self.top_layers and self.lora_rank),
             "top_layers",
@@ -174,6 +182,13 @@ class PPOConfig(ModelSettings):
         )
         require(not self.keep_best or self.eval_steps > 0, "keep_best", self.keep_best, "needs `eval_steps` above 0")
         require(not self.kl_target or self.kl_coeff > 0, "kl_target", self.kl_target, "needs a `kl_coeff` above 0")
+        if self.critic == "none":
+            without = "while `critic` is none"
+            baseline = f"must be above 1 {without}, or scores have no baseline"
+            require(self.samples_per_prompt > 1, "samples_per_prompt", self.samples_per_prompt, baseline)
+            warmup = self.critic_warmup_steps
+            require(warmup == 0, "critic_warmup_steps", warmup, f"must be 0 {without}")
+            require(self.gae_lambda == 1, "gae_lambda", self.gae_lambda, f"must be 1 {without}")
         require(
             self.critic_warmup_steps < self.train_steps,
             "critic_warmup_steps",

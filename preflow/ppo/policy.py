@@ -15,7 +15,6 @@ from preflow.ppo.prefix_packing import (
     Episodes,
     assign_packs,
     before_responses,
-    pack_tokens,
     rounded_weights,
     run_transformer,
     scatter,
@@ -60,7 +59,7 @@ class Critic(nn.Module):
 
     def forward(self, episodes: Episodes) -> Tensor:
         """`[B, T]` float32 values before each token, 0 outside the response mask."""
-        packs = pack_tokens(episodes)
+        packs = episodes.packs
         states = run_transformer(self.backbone, packs, input_ids=episodes.ids.flatten()[packs.tokens])
         before = before_responses(states, packs, episodes)
         return scatter(self.head(before.float()).squeeze(1).float(), episodes.response_mask)
@@ -71,17 +70,17 @@ class Outputs(NamedTuple):
 
     Attributes:
         logprobs: Log-probabilities of the sampled tokens.
-        values: Expected return before each token.
+        values: Expected return before each token, if there is a critic.
         entropy: Entropy of the distribution over the next token, if requested.
     """
 
     logprobs: Tensor
-    values: Tensor
+    values: Tensor | None
     entropy: Tensor | None
 
 
 class Policy(nn.Module):
-    """A causal language model with some weights trained, and a critic: a model, or a value head that starts at 0.
+    """A causal language model with some weights trained, and a critic: a model, a value head that starts at 0, or none.
 
     With adapters, the reference is the same model with its adapters off; otherwise it is a frozen copy.
     """
@@ -101,7 +100,8 @@ class Policy(nn.Module):
         if self.reference is not None:
             self.reference_trunk = Trunk(self.reference, self.trunk.frozen_layers)
         self.critic = critic
-        if critic is None:
+        self.value_head = None
+        if critic is None and config.critic != "none":
             self.value_head = nn.Linear(base.config.hidden_size, 1)
             nn.init.zeros_(self.value_head.weight)
             nn.init.zeros_(self.value_head.bias)
@@ -109,13 +109,14 @@ class Policy(nn.Module):
         self._check_head(reference)
         inner = getattr(base, base.base_model_prefix)
         read = [inner] if critic is None else [inner, critic.backbone]
-        self._shares_prompts = config.samples_per_prompt > 1 and all(supports_packing(one) for one in read)
+        shares_prompts = config.samples_per_prompt > 1 and all(supports_packing(one) for one in read)
+        self._sharing = config.samples_per_prompt if shares_prompts else 1
 
     @property
     def code_path(self) -> str:
         """What the trials at the start found possible, in plain words for the log."""
         layers = base_of(self.model).config.num_hidden_layers
-        shared = "prompts shared" if self._shares_prompts else "prompts not shared"
+        shared = "prompts shared" if self._sharing > 1 else "prompts not shared"
         return f"{shared}, {self.trunk.frozen_layers} of {layers} layers cached"
 
     def forward(self, episodes: Episodes, *, entropy: bool = False) -> Outputs:
@@ -132,8 +133,8 @@ class Policy(nn.Module):
         values = self.critic(episodes) if self.critic is not None else self._head_values(hidden, mask)
         return Outputs(scatter(logprobs, mask), values, None if spread is None else scatter(spread, mask))
 
-    def values(self, episodes: Episodes) -> Tensor:
-        """`[B, T]` values alone; only the critic gets a gradient."""
+    def values(self, episodes: Episodes) -> Tensor | None:
+        """`[B, T]` values alone, if there is a critic; only the critic gets a gradient."""
         if self.critic is not None:
             values: Tensor = self.critic(episodes)
             return values
@@ -143,11 +144,11 @@ class Policy(nn.Module):
 
     def assign_packs(self, episodes: Episodes, tokens: int) -> Tensor:
         """`[B]` pack numbers for `Episodes.pack`, with packs of up to `tokens` tokens."""
-        return assign_packs(episodes, tokens) if self._shares_prompts else episodes.pack
+        return assign_packs(episodes, tokens, self._sharing)
 
     def encode(self, episodes: Episodes) -> Tensor | None:
         """`[B, P + T, H]` states after the frozen layers for `Episodes.hidden`; None if they are not cached."""
-        return self.trunk.lower(episodes.ids, pack_tokens(episodes))
+        return self.trunk.lower(episodes.ids, episodes.packs)
 
     @torch.no_grad()
     def reference_logprobs(self, episodes: Episodes) -> Tensor:
@@ -168,8 +169,9 @@ class Policy(nn.Module):
         return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
-        """The weights that predict values."""
-        return (self.value_head if self.critic is None else self.critic).parameters()
+        """The weights that predict values; none if there is no critic."""
+        critic = self.value_head if self.critic is None else self.critic
+        return iter(()) if critic is None else critic.parameters()
 
     def save(self, folder: Path) -> None:
         """Writes safetensors: the adapters with their base model's reference, or the whole model in float32."""
@@ -182,11 +184,11 @@ class Policy(nn.Module):
 
     def _before_responses(self, episodes: Episodes, trunk: Trunk) -> Tensor:
         """`[N, H]` last hidden states at the positions that predict a response token."""
-        packs = pack_tokens(episodes)
+        packs = episodes.packs
         return before_responses(trunk.upper(episodes.ids, episodes.hidden, packs), packs, episodes)
 
-    def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        return scatter(self.value_head(hidden.float()).squeeze(1), mask)
+    def _head_values(self, hidden: Tensor, mask: Tensor) -> Tensor | None:
+        return None if self.value_head is None else scatter(self.value_head(hidden.float()).squeeze(1), mask)
 
     @torch.no_grad()
     def _check_head(self, reference: str) -> None:
@@ -194,7 +196,7 @@ class Policy(nn.Module):
         base = base_of(self.model)
         ids = torch.arange(8, device=device())[None]
         mask = torch.ones_like(ids, dtype=torch.bool)
-        packs = pack_tokens(unpacked(ids, mask[:, :1], mask[:, 1:]))
+        packs = unpacked(ids, mask[:, :1], mask[:, 1:]).packs
         given = functional_call(base, rounded_weights(base), (), {"input_ids": ids, "use_cache": False}).logits.float()
         head, dtype = base.get_output_embeddings(), preferred_dtype()
         states = self.trunk.upper(ids, None, packs).flatten(0, 1)[packs.slots]

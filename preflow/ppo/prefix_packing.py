@@ -6,7 +6,8 @@ prompt, a third fewer tokens go through the model. The cost is attention over lo
 responses only while that is the smaller part.
 """
 
-from itertools import chain
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,8 @@ _TOKEN_IN_PAIRS = 512  # a token costs a small model as much as attention betwee
 _TOLERANCE = 0.05
 
 
-class Episodes(NamedTuple):
+@dataclass(frozen=True)
+class Episodes:
     """B token sequences to evaluate: prompts padded on the left, responses on the right.
 
     Attributes:
@@ -40,7 +42,13 @@ class Episodes(NamedTuple):
 
     def select(self, rows: Tensor) -> "Episodes":
         """The episodes in `rows`."""
-        return Episodes(*(None if tensor is None else tensor[rows] for tensor in self))  # type: ignore[arg-type]
+        hidden = None if self.hidden is None else self.hidden[rows]
+        return Episodes(self.ids[rows], self.prompt_mask[rows], self.response_mask[rows], self.pack[rows], hidden)
+
+    @cached_property
+    def packs(self) -> "Packs":
+        """The tokens in packs, as `pack` says; the same for all models that read these episodes."""
+        return pack_tokens(self)
 
     def read_lengths(self) -> tuple[list[int], list[int]]:
         """B numbers of tokens that a transformer reads of the prompts, and of the responses.
@@ -73,85 +81,68 @@ def unpacked(ids: Tensor, prompt_mask: Tensor, response_mask: Tensor) -> Episode
     return Episodes(ids, prompt_mask, response_mask, torch.arange(len(ids), device=ids.device))
 
 
-def assign_packs(episodes: Episodes, tokens: int) -> Tensor:
-    """`[B]` int64 pack numbers for `Episodes.pack`: episodes of a prompt share packs of up to `tokens` tokens.
+def assign_packs(episodes: Episodes, tokens: int, samples_per_prompt: int) -> Tensor:
+    """`[B]` int64 pack numbers for `Episodes.pack`: the samples of a prompt share packs of up to `tokens` tokens.
+
+    Samples of a prompt are `samples_per_prompt` episodes in a row. If the prompt comes twice, so do its packs.
 
     Compared with a pack of its own, a response of r tokens behind w others saves the p tokens of the prompt, and costs
     attention between `(w + r)^2 - w^2 - (p + r)^2` more pairs of tokens.
     """
+    width = episodes.prompt_mask.shape[1]
+    prompts = torch.where(episodes.prompt_mask, episodes.ids[:, :width], -1)
+    repeats = [False, *(prompts[1:] == prompts[:-1]).all(1).tolist()]
     numbers: list[int] = []
-    open_packs: dict[tuple[int, ...], tuple[int, int]] = {}  # by prompt: number and length of its last pack
-    prompt_lengths, lengths = episodes.read_lengths()
-    for ids, prompt, response in zip(episodes.ids.tolist(), prompt_lengths, lengths, strict=True):
-        width = episodes.prompt_mask.shape[1]
-        key = tuple(ids[width - prompt : width])
-        number, length = open_packs.get(key, (-1, 0))
+    number, length = -1, 0
+    for row, (prompt, response) in enumerate(zip(*episodes.read_lengths(), strict=True)):
+        apart = row % samples_per_prompt == 0 or not repeats[row]
         pairs = 2 * response * (length - prompt) - prompt**2
-        if number < 0 or length + response > tokens or pairs > prompt * _TOKEN_IN_PAIRS:
-            number, length = 1 + max(numbers, default=-1), prompt
-        open_packs[key] = (number, length + response)
+        if apart or length + response > tokens or pairs > prompt * _TOKEN_IN_PAIRS:
+            number, length = number + 1, prompt
+        length += response
         numbers.append(number)
     return torch.tensor(numbers, device=episodes.ids.device)
 
 
 def pack_tokens(episodes: Episodes) -> Packs:
     """Packs the tokens of episodes as `Episodes.pack` says."""
-    width, total = episodes.prompt_mask.shape[1], episodes.ids.shape[1]
-    prompts, responses = episodes.read_lengths()
-    numbers: dict[int, int] = {}
-    tokens: list[list[int]] = []
-    positions: list[list[int]] = []
-    part: list[list[int]] = []  # 0 for tokens of the prompt, otherwise the number of the response, from 1
-    slots: list[list[tuple[int, int]]] = []
-    for row, (pack, prompt, response) in enumerate(zip(episodes.pack.tolist(), prompts, responses, strict=True)):
-        first = row * total + width  # the response's first token; the prompt ends just before it
-        if pack not in numbers:
-            numbers[pack] = len(numbers)
-            tokens.append(list(range(first - prompt, first)))
-            positions.append(list(range(prompt)))
-            part.append([0] * prompt)
-        number = numbers[pack]
-        start = len(tokens[number])
-        tokens[number] += range(first, first + response)
-        # Rotary embeddings see positions, not slots: every response continues at the prompt's length, wherever in the
-        # pack it starts. Together with `part`, which hides the responses from each other, this makes the result that of
-        # a sequence of its own.
-        positions[number] += range(prompt, prompt + response)
-        part[number] += [row + 1] * response
-        # Back from episodes to packs: pads point at slot 0, whose state is never used; all episodes of a pack point at
-        # the one copy of their prompt, so its gradient is summed over them.
-        inside = chain([0] * (width - prompt), range(prompt), range(start, start + response))
-        slots.append([(number, slot) for slot in inside] + [(number, 0)] * (total - width - response))
-    device = episodes.ids.device
-    length = padded_width(max(map(len, tokens)))
-    pairs = torch.tensor(slots, device=device)
+    (rows, width), total = episodes.prompt_mask.shape, episodes.ids.shape[1]
+    prompts, responses = episodes.prompt_mask.sum(1), episodes.response_mask.sum(1) - 1
+    numbers = torch.arange(rows, device=prompts.device)
+    together = episodes.pack[:, None] == episodes.pack
+    earlier = together.tril(-1)
+    opens = ~earlier.any(1)  # the first episode of a pack brings its prompt
+    starts = prompts + (earlier * responses).sum(1)
+    count, longest = torch.stack([opens.sum(), (starts + responses).max()]).tolist()
+    length = padded_width(longest)
+
+    columns = torch.arange(total, device=prompts.device)
+    # Rotary embeddings see positions, not slots: every response continues at the prompt's length, wherever in the pack
+    # it starts. Together with `part`, which hides the responses from each other, this makes the result that of a
+    # sequence of its own.
+    positions = columns - (width - prompts)[:, None]
+    in_response = (columns >= width) & (columns < width + responses[:, None])
+    in_prompt = (columns < width) & (positions >= 0)
+    # Back from episodes to packs: pads point at slot 0, whose state is never used; all episodes of a pack point at the
+    # one copy of their prompt, so its gradient is summed over them.
+    inside = torch.where(in_response, columns - width + starts[:, None], torch.where(in_prompt, positions, 0))
+    slots = (together * opens * (opens.cumsum(0) - 1)).sum(1, keepdim=True) * length + inside
+
+    sources = torch.arange(rows * total, device=prompts.device).view(rows, total)
+    part = torch.where(in_response, numbers[:, None] + 1, 0)  # 0 for tokens of the prompt
+    outside = count * length  # an additional slot for what is not read
+    target = torch.where(in_response | (in_prompt & opens[:, None]), slots, outside).flatten()
+
+    def packed(values: Tensor, fill: int) -> Tensor:
+        tokens = torch.full((outside + 1,), fill, device=target.device)
+        return tokens.scatter_(0, target, values.flatten())[:outside].view(count, length)
+
     return Packs(
-        _padded(tokens, length, 0, device),
-        _padded(positions, length, 0, device),
-        _attention(_padded(part, length, -1, device), shared=len(tokens) < len(slots)),
-        pairs[:, :, 0] * length + pairs[:, :, 1],
+        packed(sources, 0),
+        packed(positions, 0),
+        _attention(packed(part, -1), shared=count < rows),
+        slots,
     )
-
-
-def microbatches(episodes: Episodes, rows: Tensor, tokens: int) -> list[Tensor]:
-    """`rows` cut into groups of packs of similar length, each of at most `tokens` tokens with padding, or one pack.
-
-    Episodes of one pack stay together.
-    """
-    members: dict[int, list[int]] = {}
-    for row, pack in zip(rows.tolist(), episodes.pack[rows].tolist(), strict=True):
-        members.setdefault(pack, []).append(row)
-    prompts, responses = episodes.read_lengths()
-    packs = [(prompts[pack[0]] + sum(responses[row] for row in pack), pack) for pack in members.values()]
-    parts: list[list[int]] = []
-    longest, count = 0, 0
-    for length, pack in sorted(packs, key=lambda one: -one[0]):
-        if not parts or (count + 1) * longest > tokens:
-            parts.append([])
-            longest, count = padded_width(length), 0
-        parts[-1] += pack
-        count += 1
-    return [torch.tensor(part, device=rows.device) for part in parts]
 
 
 def padded_width(length: int) -> int:
@@ -208,8 +199,8 @@ def supports_packing(model: Any) -> bool:
     mask = torch.ones(2, 5, dtype=torch.bool, device=model.device)
     apart = unpacked(ids, mask[:, :2], mask[:, 2:])
     found = []
-    for episodes in (apart, apart._replace(pack=torch.zeros_like(apart.pack))):
-        packs = pack_tokens(episodes)
+    for episodes in (apart, replace(apart, pack=torch.zeros_like(apart.pack))):
+        packs = episodes.packs
         try:
             states = run_transformer(model, packs, input_ids=ids.flatten()[packs.tokens])
         except (ValueError, RuntimeError, TypeError) as error:
@@ -220,14 +211,11 @@ def supports_packing(model: Any) -> bool:
     return bool((found[0] - found[1]).abs().max() <= _TOLERANCE * found[0].abs().max())
 
 
-def _padded(rows: list[list[int]], length: int, fill: int, device: torch.device) -> Tensor:
-    return torch.tensor([row + [fill] * (length - len(row)) for row in rows], device=device)
-
-
 def _attention(part: Tensor, *, shared: bool) -> Tensor:
     # Unshared, a mask over tokens lets the model build its own causal mask, and use a fused kernel for it.
     if not shared:
         return part >= 0
     # A token attends to tokens of its own part and to the prompt (part 0), as far as they come before it.
-    first, second = part[:, :, None], part[:, None, :]
-    return ((first == second) | (second == 0)).tril()[:, None]
+    attention = part[:, :, None] == part[:, None, :]
+    attention |= part[:, None, :] == 0
+    return attention.tril_()[:, None]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,8 +20,9 @@ from preflow.ppo.algorithm import (
     whiten,
 )
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.minibatches import Minibatch, microbatches, planned_steps
 from preflow.ppo.policy import Policy
-from preflow.ppo.prefix_packing import Episodes, microbatches, unpacked
+from preflow.ppo.prefix_packing import Episodes, unpacked
 from preflow.ppo.processes import gathered, own_rows
 from preflow.ppo.reward_sources import Answers, Source, parts_of, total_of
 from preflow.ppo.sampling_copy import SamplingCopy
@@ -36,6 +37,7 @@ class Rollout:
     Attributes:
         episodes: Tokens of this process's rows.
         own: Slice of the B rows that are this process's.
+        steps: Minibatches of the update's optimizer steps.
         mask: `[B, T]` bool, true on response tokens.
         stopped: `[B]` bool, true for episodes that ended with an end-of-sequence token.
         scores: `[B]` weighted sums of the parts of the reward, all finite.
@@ -43,7 +45,7 @@ class Rollout:
         distinct: `[B]` shares of three-word sequences that occur only once.
         logprobs: `[B, T]` log-probabilities under the policy that sampled, from the training forward pass.
         reference: `[B, T]` log-probabilities under the reference.
-        values: `[B, T]` values before each token.
+        values: `[B, T]` values before each token, 0 without a critic.
         entropy: `[B, T]` entropies of the distribution over the next token.
         advantages: `[B, T]` whitened advantages.
         returns: `[B, T]` returns.
@@ -56,6 +58,7 @@ class Rollout:
 
     episodes: Episodes
     own: slice
+    steps: list[Minibatch]
     mask: Tensor
     stopped: Tensor
     scores: Tensor
@@ -117,10 +120,12 @@ def collect_rollout(
     seconds["scoring"] = time.monotonic() - started
 
     started = time.monotonic()
-    episodes = _encoded(
-        unpacked(samples.ids, samples.prompt_mask, samples.response_mask), policy, config.microbatch_tokens
-    )
-    evaluated = _evaluate(episodes, policy, config.microbatch_tokens)
+    episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask)
+    episodes = replace(episodes, pack=policy.assign_packs(episodes, config.microbatch_tokens))
+    steps = planned_steps(episodes, own, config, generator)
+    # The first epoch reads the same microbatches: in others, bfloat16 would round differently, and ratios not be 1.
+    first_epoch = [rows for minibatch in steps[: config.minibatches] for rows in minibatch.microbatches]
+    episodes, evaluated = _evaluate(episodes, policy, first_epoch)
     seconds["evaluation"] = time.monotonic() - started
 
     # From here on, every process has the tokens of all processes and computes the same.
@@ -142,6 +147,7 @@ def collect_rollout(
     return Rollout(
         episodes=episodes,
         own=own,
+        steps=steps,
         mask=mask,
         stopped=stopped,
         scores=scores,
@@ -166,8 +172,8 @@ def collect_rollout(
 def response_kl(samples: Samples, policy: Policy, config: PPOConfig) -> Tensor:
     """`[B]` KL (k1) of sampled responses between the policy and the reference, in nats."""
     episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask)
-    episodes = _encoded(episodes, policy, config.microbatch_tokens)
-    logprobs, reference, *_ = _evaluate(episodes, policy, config.microbatch_tokens)
+    rows = torch.arange(len(samples.ids), device=samples.ids.device)
+    _, (logprobs, reference, *_) = _evaluate(episodes, policy, microbatches(episodes, rows, config.microbatch_tokens))
     return (k1(logprobs, reference) * samples.response_mask).sum(1)
 
 
@@ -177,33 +183,28 @@ def _widened(tensor: Tensor, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def _encoded(episodes: Episodes, policy: Policy, tokens: int) -> Episodes:
-    """The episodes in packs, with the states after the frozen layers if the policy caches them."""
-    episodes = episodes._replace(pack=policy.assign_packs(episodes, tokens))
-    hidden = None
-    for rows in _microbatches(episodes, tokens):
-        states = policy.encode(episodes.select(rows))
-        if states is None:
-            return episodes
-        hidden = states.new_empty(len(episodes.ids), *states.shape[1:]) if hidden is None else hidden
-        hidden[rows] = states
-    return episodes._replace(hidden=hidden)
+def _evaluate(
+    episodes: Episodes, policy: Policy, microbatches: Sequence[Tensor]
+) -> tuple[Episodes, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The episodes with the states after the frozen layers, if the policy caches them, and what is said of them.
 
-
-@torch.no_grad()
-def _evaluate(episodes: Episodes, policy: Policy, tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Log-probabilities, reference log-probabilities, values and entropies of all episodes, `[B, T]` each."""
+    Returns:
+        The episodes; and their log-probabilities, reference log-probabilities, values and entropies, `[B, T]` each.
+    """
     logprobs, reference, values, entropy = (
         torch.zeros(episodes.response_mask.shape, device=episodes.ids.device) for _ in range(4)
     )
-    for rows in _microbatches(episodes, tokens):
+    hidden = None
+    for rows in microbatches:
         part = episodes.select(rows)
+        part = replace(part, hidden=policy.encode(part))
         outputs = policy(part, entropy=True)
-        logprobs[rows], values[rows] = outputs.logprobs, outputs.values
-        entropy[rows] = outputs.entropy
+        logprobs[rows], entropy[rows] = outputs.logprobs, outputs.entropy
+        if outputs.values is not None:
+            values[rows] = outputs.values
         reference[rows] = policy.reference_logprobs(part)
-    return logprobs, reference, values, entropy
-
-
-def _microbatches(episodes: Episodes, tokens: int) -> list[Tensor]:
-    return microbatches(episodes, torch.arange(len(episodes.ids), device=episodes.ids.device), tokens)
+        if part.hidden is not None:
+            if hidden is None:
+                hidden = part.hidden.new_empty(len(episodes.ids), *part.hidden.shape[1:])
+            hidden[rows] = part.hidden
+    return replace(episodes, hidden=hidden), (logprobs, reference, values, entropy)

@@ -141,7 +141,7 @@ def ppo_optimize(
                 if state.stop_reason:
                     stats = UpdateStats(left_out=config.optimizer_steps - (number - 1) * config.steps_per_update)
                 else:
-                    stats = update(policy, optimizers, rollout, config, generator, number)
+                    stats = update(policy, optimizers, rollout, config, number)
                 _note(state, rollout, stats, config, judged, time.monotonic() - started)
                 event(state.log[-1])
                 due = number % config.checkpoint_steps == 0 or number == config.train_steps or state.stop_reason
@@ -184,7 +184,7 @@ def _embed(encoder: str, metrics: Sequence[str]) -> Embed:
 def _separate_critic(
     reward_model: Path | None, tokenizer: Any, reward_weights: Mapping[str, float], config: PPOConfig
 ) -> Critic | None:
-    if config.critic == "shared":
+    if config.critic != "separate":
         return None
     if reward_model is None:
         raise PreflowError("`critic`: 'separate' starts from the reward model, and none is given; set it to shared")

@@ -14,6 +14,7 @@ from preflow.ppo.rollout import Rollout
 from preflow.ppo.update import UpdateStats
 
 _LENGTH_BINS = 4
+_ABOUT_VALUES = ("explained_variance", "value_loss", "value_clip_fraction")
 Row = Mapping[str, Any]
 
 
@@ -34,7 +35,7 @@ def log_row(
     first: LengthsAndScores,
     seconds: float,
 ) -> dict[str, Any]:
-    """Metrics of an update.
+    """Metrics of an update; without a critic, those about values are absent.
 
     Args:
         number: Number of the update, from 1.
@@ -50,7 +51,7 @@ def log_row(
     returns, values = rollout.returns[mask], rollout.values[mask]
     variance, unexplained = returns.var(correction=0), (returns - values).var(correction=0)
     stopped = float(rollout.stopped.float().mean())
-    return {
+    row = {
         "update": number,
         "episodes": number * config.batch_size,
         "seconds": round(seconds, 2),
@@ -76,6 +77,7 @@ def log_row(
         "kl_coeff": kl_coeff,
         **stats.row(),
     }
+    return {name: value for name, value in row.items() if config.critic != "none" or name not in _ABOUT_VALUES}
 
 
 def correlation(first: Tensor, second: Tensor) -> float:

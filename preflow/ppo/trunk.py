@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preflow.ppo.prefix_packing import Packs, pack_tokens, run_transformer, unpacked
+from preflow.ppo.prefix_packing import Packs, run_transformer, unpacked
 
 _TOLERANCE = 1e-2
 
@@ -67,7 +67,7 @@ class Trunk:
         self.frozen_layers = frozen_layers
         ids = torch.arange(8, device=self._model.device)[None]
         mask = torch.ones_like(ids, dtype=torch.bool)
-        packs = pack_tokens(unpacked(ids, mask[:, :1], mask[:, 1:]))
+        packs = unpacked(ids, mask[:, :1], mask[:, 1:]).packs
         whole, cut = (
             self.upper(ids, hidden, packs).flatten(0, 1)[packs.slots].float()
             for hidden in (None, self.lower(ids, packs))

@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from preflow.ppo.algorithm import policy_loss, value_loss
+from preflow.ppo.algorithm import Loss, policy_loss, value_loss
 from preflow.ppo.config import PPOConfig
+from preflow.ppo.minibatches import Minibatch
 from preflow.ppo.policy import Policy
-from preflow.ppo.prefix_packing import microbatches
 from preflow.ppo.processes import sum_gradients, summed
 from preflow.ppo.rollout import Rollout
 
@@ -51,10 +51,11 @@ class UpdateStats:
 
 
 def make_optimizers(policy: Policy, config: PPOConfig) -> list[torch.optim.Optimizer]:
-    """One AdamW for the policy, with a parameter group for the value head, or a second AdamW for a separate critic."""
+    """One AdamW for the policy, with a group for the value head if there is one; another for a separate critic."""
     on_policy = {"params": list(policy.policy_parameters()), "lr": config.policy_rate}
-    on_critic = {"params": list(policy.critic_parameters()), "lr": config.critic_rate}
-    groups = [[on_policy, on_critic]] if policy.critic is None else [[on_policy], [on_critic]]
+    critic = list(policy.critic_parameters())
+    on_critic = [{"params": critic, "lr": config.critic_rate}] if critic else []
+    groups = [[on_policy, *on_critic]] if policy.critic is None else [[on_policy], on_critic]
     optimizers = [torch.optim.AdamW(group, weight_decay=0.0, eps=1e-5, fused=True) for group in groups]
     for optimizer in optimizers:
         for settings in optimizer.param_groups:
@@ -67,7 +68,6 @@ def update(
     optimizers: Sequence[torch.optim.Optimizer],
     rollout: Rollout,
     config: PPOConfig,
-    generator: torch.Generator,
     number: int,
 ) -> UpdateStats:
     """Takes up to `config.steps_per_update` optimizer steps on a rollout.
@@ -80,15 +80,12 @@ def update(
         optimizers: Optimizers made by `make_optimizers`.
         rollout: Episodes.
         config: Settings.
-        generator: Generator of the order of episodes, in the same state in every process.
         number: Number of this update, from 1.
     """
     stats, policy_learns = UpdateStats(), number > config.critic_warmup_steps
-    orders = [torch.randperm(config.batch_size, generator=generator) for _ in range(config.epochs)]
-    minibatches = torch.cat(orders).to(rollout.mask.device).view(config.steps_per_update, -1)
-    for done, rows in enumerate(minibatches):
+    for done, minibatch in enumerate(rollout.steps):
         _set_rates(optimizers, config.rate((number - 1) * config.steps_per_update + done))
-        step = _step(policy, optimizers, rollout, rows, config, policy_learns)
+        step = _step(policy, optimizers, rollout, minibatch, config, policy_learns)
         if step is None:
             stats.left_out = config.steps_per_update - done
             break
@@ -106,21 +103,20 @@ def _step(
     policy: Policy,
     optimizers: Sequence[torch.optim.Optimizer],
     rollout: Rollout,
-    rows: Tensor,
+    minibatch: Minibatch,
     config: PPOConfig,
     policy_learns: bool,
 ) -> UpdateStats | None:
-    """One optimizer step on the episodes `rows`, of which each process takes its own.
+    """One optimizer step on a minibatch, of which each process takes its own episodes.
 
     Returns None without a step if the approximate KL is above `config.target_kl`.
     """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    tokens = rollout.mask[rows].sum()
-    own = rows[(rows >= rollout.own.start) & (rows < rollout.own.stop)] - rollout.own.start
-    sums = torch.zeros(6, dtype=torch.float64, device=rows.device)
-    for part in microbatches(rollout.episodes, own, config.microbatch_tokens):
-        sums += _accumulate(policy, rollout, part, tokens, config, policy_learns)
+    tokens = rollout.mask[minibatch.rows].sum()
+    sums = torch.zeros(6, dtype=torch.float64, device=tokens.device)
+    for rows in minibatch.microbatches:
+        sums += _accumulate(policy, rollout, rows, tokens, config, policy_learns)
     count, on_policy, on_value, approx_kl, clipped, value_clipped = summed(sums).tolist()
     if config.target_kl and approx_kl > config.target_kl * count:
         return None
@@ -130,7 +126,7 @@ def _step(
     for parameters in trained:
         sum_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm)
-        norms.append(norm.to(rows.device))  # without any gradient it is on the CPU
+        norms.append(norm.to(tokens.device))  # without any gradient it is on the CPU
     norm = torch.stack(norms).norm()
     if not bool(torch.isfinite(norm)):
         return UpdateStats(skipped=1)
@@ -171,7 +167,9 @@ def _accumulate(
     else:
         logprobs, values = old, policy.values(episodes)
     on_policy = policy_loss(logprobs, old, advantages, mask, config.clip_range)
-    on_value = value_loss(values, old_values, returns, mask, config.value_clip_range)
+    on_value = Loss(torch.zeros_like(tokens), torch.zeros_like(tokens))
+    if values is not None:
+        on_value = value_loss(values, old_values, returns, mask, config.value_clip_range)
     ((on_policy.total + config.value_coeff * on_value.total) / tokens).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         change = torch.where(mask, logprobs - old, 0.0)

@@ -99,7 +99,7 @@ def test_the_classic_stages_need_the_database_only_for_the_record(
     [
         (
             {"ppo_minibatches": 5},
-            "^--ppo-minibatches: 5 given; it must divide --reinforcement-learning-batch-size, 32",
+            "^--ppo-minibatches: 5 given; it must divide the number of prompts, --reinforcement-learning-batch-size",
         ),
         ({"reinforcement_learning_train_steps": 0}, "^--reinforcement-learning-train-steps: 0 given; it must be"),
         ({"reward_model_learning_rate": -1.0}, "^--reward-model-learning-rate: -1.0 given; it must be"),

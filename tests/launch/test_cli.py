@@ -179,8 +179,8 @@ def test_a_verb_gets_its_database_by_reference_never_by_url(
 
 
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["promote", "--kl", "1.0"]) == 2
-    assert "--win-rate-low" in capsys.readouterr().err
+    assert cli.main(["promote", "--max-kl", "1.0"]) == 2
+    assert "--evaluations" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", VERBS)

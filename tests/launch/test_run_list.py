@@ -64,12 +64,15 @@ def test_an_empty_home_has_no_runs(tmp_path: Path) -> None:
 def test_comparison_shows_only_parameters_that_differ_and_metrics_of_both(tmp_path: Path) -> None:
     rates = {"coherence": {"win_rate": 0.625}}
     _run(
-        tmp_path, "rlhf-1", {"kl_coeff": 0.05, "seed": 0}, {"win_rate": 0.5, "win_rates": rates, "tuned": {"bleu": 1.5}}
+        tmp_path,
+        "rlhf-1",
+        {"kl_coeff": 0.05, "seed": 0},
+        {"win_rate": 0.5, "temperatures": {"0": rates}, "tuned": {"bleu": 1.5}},
     )
     _run(tmp_path, "rlhf-2", {"kl_coeff": 0.1, "seed": 0}, {"win_rate": 0.75}, code="c2")
     console = _console()
     print_comparison(tmp_path, "rlhf-1", "rlhf-2", console)
     text = _text(console)
-    for word in ("kl_coeff", "0.05", "0.1", "c1", "c2", "0.75", "win rate by coherence", "0.625", "tuned bleu"):
+    for word in ("kl_coeff", "0.05", "0.1", "c1", "c2", "0.75", "win rate by coherence at 0", "0.625", "tuned bleu"):
         assert word in text
     assert "seed" not in text

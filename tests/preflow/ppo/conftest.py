@@ -62,8 +62,15 @@ def make_policy(policy_folder: Path) -> Callable[..., Policy]:
     """Makes a policy; its trained weights and value head have learnt something unless `fresh`."""
 
     def make(
-        *, fresh: bool = False, folder: Path = policy_folder, critic: Critic | None = None, **settings: Any
+        *,
+        fresh: bool = False,
+        folder: Path = policy_folder,
+        critic: Critic | None = None,
+        without_critic: bool = False,
+        **settings: Any,
     ) -> Policy:
+        if without_critic:
+            settings = {"critic": "none", "samples_per_prompt": 2, "gae_lambda": 1.0, **settings}
         torch.manual_seed(0)
         policy = Policy(str(folder), replace(CONFIG, **settings), critic)
         if not fresh:

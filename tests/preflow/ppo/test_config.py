@@ -23,7 +23,13 @@ from preflow.ppo.reward_parts import check, fitted
             {"top_layers": 4},
             "`top_layers`: 4 given; it must be 0 while adapters .`lora_rank` 16. leave the",
         ),
-        ({"critic": "none"}, "`critic`: 'none' given; it must be 'shared' or 'separate'"),
+        ({"critic": "no"}, "`critic`: 'no' given; it must be 'shared', 'separate' or 'none'"),
+        (
+            {"critic": "none", "samples_per_prompt": 1},
+            "`samples_per_prompt`: 1 given; it must be above 1 while `critic` is none",
+        ),
+        ({"critic": "none", "critic_warmup_steps": 1}, "`critic_warmup_steps`: 1 given; it must be 0 while `critic`"),
+        ({"critic": "none", "gae_lambda": 0.95}, "`gae_lambda`: 0.95 given; it must be 1 while `critic` is none"),
         ({"missing_eos": "drop"}, "`missing_eos`: 'drop' given; it must be 'subtract' or 'replace'"),
         ({"kl_target": 6.0, "kl_coeff": 0.0}, "`kl_target`: 6.0 given; it needs a `kl_coeff` above 0"),
         (
@@ -33,7 +39,11 @@ from preflow.ppo.reward_parts import check, fitted
         ({"target_kl": -1.0}, "`target_kl`: -1.0 given; it must be greater than or equal to 0"),
         (
             {"batch_size": 10, "samples_per_prompt": 1, "minibatches": 4},
-            "`minibatches`: 4 given; it must divide `batch_size`, 10",
+            "`minibatches`: 4 given; it must divide the number of prompts, `batch_size` / `samples_per_prompt` = 10",
+        ),
+        (
+            {"batch_size": 32, "samples_per_prompt": 16, "minibatches": 4},
+            "`minibatches`: 4 given; it must divide the number of prompts, .* = 2",
         ),
         (
             {"batch_size": 10, "samples_per_prompt": 4, "minibatches": 2},
@@ -60,7 +70,7 @@ def test_refused(settings: dict[str, Any], message: str) -> None:
 
 
 def test_the_planned_steps() -> None:
-    assert PPOConfig(train_steps=3, batch_size=8, epochs=2, minibatches=4).optimizer_steps == 24
+    assert PPOConfig(train_steps=3, batch_size=16, epochs=2, minibatches=4).optimizer_steps == 24
 
 
 def test_the_learning_rate_warms_up_over_an_update_and_falls_to_nothing() -> None:

@@ -1,7 +1,9 @@
 """Packed episodes have the results of unpacked ones."""
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from preflow.models import load_causal_lm
 from preflow.ppo import prefix_packing
 from preflow.ppo.policy import Critic, Policy
-from preflow.ppo.prefix_packing import Episodes, assign_packs, pack_tokens, supports_packing, unpacked
+from preflow.ppo.prefix_packing import Episodes, Packs, assign_packs, padded_width, supports_packing, unpacked
 from preflow.reward.model import RewardModel
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -30,22 +32,22 @@ def episodes_of(rows: list[tuple[list[int], list[int]]]) -> Episodes:
     return unpacked(torch.tensor(ids), torch.tensor(prompt_mask), torch.tensor(response_mask))
 
 
-def shared(episodes: Episodes, tokens: int = 4096) -> Episodes:
-    return episodes._replace(pack=assign_packs(episodes, tokens))
+def shared(episodes: Episodes, tokens: int = 4096, samples: int = 4) -> Episodes:
+    return dataclasses.replace(episodes, pack=assign_packs(episodes, tokens, samples))
 
 
 ROWS = [
     ([1, 40, 41, 42, 43], [50, 51, 2]),
     ([1, 40, 41, 42, 43], [60, 2]),
-    ([1, 44, 45], [70, 71, 72, 73]),
     ([1, 40, 41, 42, 43], [80, 81, 82, 83]),
+    ([1, 44, 45], [70, 71, 72, 73]),
 ]
 
 
 def test_a_pack_holds_a_prompt_and_its_responses_which_do_not_see_each_other() -> None:
     episodes = shared(episodes_of([([7, 8], [10, 11, 2]), ([7, 8], [12, 2]), ([9], [13, 14, 2])]))
     assert episodes.pack.tolist() == [0, 0, 1]
-    packs = pack_tokens(episodes)
+    packs = episodes.packs
     ids = episodes.ids.flatten()[packs.tokens]  # without the last tokens, behind which nothing stands
     assert ids.shape == (2, 16), "a few widths only"
     assert ids[:, :5].tolist() == [[7, 8, 10, 11, 12], [9, 13, 14, 7, 7]]
@@ -64,9 +66,9 @@ def test_a_pack_holds_a_prompt_and_its_responses_which_do_not_see_each_other() -
 
 
 def test_unpacked_episodes_have_a_plain_mask() -> None:
-    packs = pack_tokens(episodes_of(ROWS))
+    packs = episodes_of(ROWS).packs
     assert packs.attention.shape == (4, 16)
-    assert packs.attention.sum(1).tolist() == [7, 6, 6, 8]
+    assert packs.attention.sum(1).tolist() == [7, 6, 8, 6]
 
 
 @given(
@@ -79,7 +81,7 @@ def test_unpacked_episodes_have_a_plain_mask() -> None:
 )
 def test_every_token_that_is_read_has_one_slot(choices: list[tuple[int, int, list[int]]], most: int) -> None:
     episodes = shared(episodes_of([([word] * length, response) for word, length, response in choices]), most)
-    packs = pack_tokens(episodes)
+    packs = episodes.packs
     followed = torch.nn.functional.pad(episodes.response_mask[:, 1:], (0, 1))
     mask = torch.cat([episodes.prompt_mask, followed], 1)
     slots = packs.tokens.flatten()[packs.slots]
@@ -88,21 +90,82 @@ def test_every_token_that_is_read_has_one_slot(choices: list[tuple[int, int, lis
     assert len(responses.unique()) == len(responses), "no two response tokens share a slot"
 
 
+def packed_token_by_token(episodes: Episodes) -> Packs:
+    """The packs of episodes, built plainly from lists."""
+    width, total = episodes.prompt_mask.shape[1], episodes.ids.shape[1]
+    numbers: dict[int, int] = {}
+    tokens: list[list[int]] = []
+    positions: list[list[int]] = []
+    part: list[list[int]] = []  # 0 for tokens of the prompt, otherwise the number of the response, from 1
+    slots: list[list[tuple[int, int]]] = []
+    for row, (pack, prompt, response) in enumerate(zip(episodes.pack.tolist(), *episodes.read_lengths(), strict=True)):
+        first = row * total + width  # the response's first token; the prompt ends just before it
+        if pack not in numbers:
+            numbers[pack] = len(numbers)
+            tokens.append(list(range(first - prompt, first)))
+            positions.append(list(range(prompt)))
+            part.append([0] * prompt)
+        number = numbers[pack]
+        start = len(tokens[number])
+        tokens[number] += range(first, first + response)
+        positions[number] += range(prompt, prompt + response)
+        part[number] += [row + 1] * response
+        inside = chain([0] * (width - prompt), range(prompt), range(start, start + response))
+        slots.append([(number, slot) for slot in inside] + [(number, 0)] * (total - width - response))
+    length = padded_width(max(map(len, tokens)))
+
+    def padded(rows: list[list[int]], fill: int) -> torch.Tensor:
+        return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
+
+    parts, pairs = padded(part, -1), torch.tensor(slots)
+    attention = parts >= 0
+    if len(tokens) < len(slots):
+        seen = (parts[:, :, None] == parts[:, None, :]) | (parts[:, None, :] == 0)
+        attention = seen.tril()[:, None]
+    return Packs(padded(tokens, 0), padded(positions, 0), attention, pairs[:, :, 0] * length + pairs[:, :, 1])
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 2), st.lists(st.integers(1, 9), min_size=1, max_size=20)),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_packs_are_those_built_token_by_token(choices: list[tuple[int, int, list[int]]]) -> None:
+    prompts = [[5], [6, 7], [8] * 9]
+    episodes = episodes_of([(prompts[prompt], response) for prompt, _, response in choices])
+    numbers = torch.tensor([10 * prompt + 7 * pack for prompt, pack, _ in choices])  # in any order, with gaps
+    episodes = dataclasses.replace(episodes, pack=numbers)
+    for found, expected in zip(episodes.packs, packed_token_by_token(episodes), strict=True):
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+
+
 def test_a_pack_ends_where_it_would_be_too_long_or_attention_would_cost_more_than_the_prompt() -> None:
     assert shared(episodes_of([([1] * 4, [2] * 4)] * 4), tokens=10).pack.tolist() == [0, 0, 1, 1]
     # Behind 61 tokens a fourth response costs 80^2 - 61^2 - 23^2 = 2150 pairs; the 4 tokens it saves are worth 2048.
-    assert shared(episodes_of([([1] * 4, [2] * 20)] * 5)).pack.tolist() == [0, 0, 0, 1, 1]
+    assert shared(episodes_of([([1] * 4, [2] * 20)] * 5), samples=5).pack.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_a_prompt_that_comes_twice_has_packs_for_each_time() -> None:
+    assert shared(episodes_of([([7], [8])] * 4), samples=2).pack.tolist() == [0, 0, 1, 1]
+
+
+def test_different_prompts_never_share_a_pack() -> None:
+    episodes = episodes_of([([7, 8], [9]), ([8], [9]), ([8], [9]), ([0, 8], [9])])
+    assert shared(episodes).pack.tolist() == [0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("lora_layers", [0, 1])
 def test_sharing_changes_neither_numbers_nor_gradients(make_policy: MakePolicy, lora_layers: int) -> None:
-    policy = make_policy(lora_layers=lora_layers, samples_per_prompt=2)
+    policy = make_policy(lora_layers=lora_layers, samples_per_prompt=4)
     apart, together = episodes_of(ROWS), shared(episodes_of(ROWS))
-    assert policy.assign_packs(apart, 4096).tolist() == together.pack.tolist() == [0, 0, 1, 0]
+    assert policy.assign_packs(apart, 4096).tolist() == together.pack.tolist() == [0, 0, 0, 1]
     found = []
     for episodes in (apart, together):
         policy.zero_grad()
-        read = episodes._replace(hidden=policy.encode(episodes))
+        read = dataclasses.replace(episodes, hidden=policy.encode(episodes))
         outputs = policy(read)
         (outputs.logprobs.sum() + outputs.values.sum()).backward()
         with torch.no_grad():

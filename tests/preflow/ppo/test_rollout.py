@@ -1,17 +1,15 @@
 """What a rollout holds, by hand from its parts."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
 from preflow.generation.sampler import decode
-from preflow.ppo.algorithm import gae, whiten
+from preflow.ppo.algorithm import gae, leave_one_out, whiten
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
-from preflow.ppo.prefix_packing import microbatches, pack_tokens
 from preflow.ppo.rollout import Rollout
 from preflow.rows import Prompt
 from tests.preflow.ppo.settings import replace
@@ -72,6 +70,40 @@ def test_scores_become_advantages(
     torch.testing.assert_close(rollout.advantages, whiten(advantages, mask))
 
 
+def test_without_a_critic_every_token_has_its_episodes_score_less_the_mean_of_the_others(
+    make_policy: MakePolicy, roll: Roll, letters: Any, config: PPOConfig, prompts: list[Prompt]
+) -> None:
+    """RLOO (arXiv:2402.14740, eq. 9) for two prompts with four samples each."""
+    prompts[:] = [prompts[0]] * 4 + [prompts[1]] * 4
+    settings = replace(
+        config, critic="none", samples_per_prompt=4, gae_lambda=1.0, kl_coeff=0.0, missing_eos_penalty=0.0
+    )
+    judge = letters(scores=[3.0, 0.0, 0.0, 1.0, 2.0, 2.0, 2.0, 8.0])
+    policy = make_policy(without_critic=True, samples_per_prompt=4)
+    rollout = roll(policy, judge, settings)
+    expected = [8 / 3, -4 / 3, -4 / 3, 0.0, -2.0, -2.0, -2.0, 6.0]  # 3 - 1/3, 0 - 4/3, ..., 1 - 3/3; 2 - 12/3, 8 - 6/3
+    for row, advantage in enumerate(expected):
+        found = rollout.returns[row][rollout.mask[row]]
+        torch.testing.assert_close(found, torch.full_like(found, advantage))
+    torch.testing.assert_close(rollout.advantages, whiten(rollout.returns, rollout.mask))
+    assert not rollout.values.any()
+
+
+def test_without_a_critic_the_kl_penalty_counts_from_a_token_to_the_end(
+    make_policy: MakePolicy, roll: Roll, letters: Any, config: PPOConfig, prompts: list[Prompt]
+) -> None:
+    prompts[:] = [prompts[row - row % 2] for row in range(8)]
+    settings = replace(config, critic="none", samples_per_prompt=2, gae_lambda=1.0, kl_coeff=0.5)
+    rollout = roll(make_policy(without_critic=True, samples_per_prompt=2), letters(scores=[0.0] * 8), settings)
+    kl = (rollout.logprobs - rollout.reference) * rollout.mask
+    assert kl.abs().max() > 0.05
+    scores = leave_one_out(torch.where(rollout.stopped, 0.0, -settings.missing_eos_penalty), 2)
+    for row, mask in enumerate(rollout.mask):
+        for token in range(int(mask.sum())):
+            expected = float(scores[row] - 0.5 * kl[row, token:].sum())
+            assert float(rollout.returns[row, token]) == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_reward_model_reads_prompts_with_their_responses(
     make_policy: MakePolicy, roll: Roll, tokenizer: Any, prompts: list[Prompt]
 ) -> None:
@@ -99,24 +131,6 @@ def test_decoded_texts_end_where_the_response_does(
     for row, text in enumerate(texts):
         ids = samples.response_ids[row][samples.response_mask[row]]
         assert text == tokenizer.decode(ids, skip_special_tokens=True).replace("\0", "")
-
-
-@pytest.mark.parametrize("tokens", [1, 100, 200, 4096])
-def test_microbatches_hold_every_row_once_longest_first(make_policy: MakePolicy, roll: Roll, tokens: int) -> None:
-    episodes = roll(make_policy()).episodes
-    rows = torch.tensor([6, 1, 4, 3, 0])
-    parts = microbatches(episodes, rows, tokens)
-    for part in parts:
-        assert len(part) == 1 or pack_tokens(episodes.select(part)).tokens.numel() <= tokens
-    for part, following in pairwise(parts):
-        fuller = episodes.select(torch.cat([part, following[:1]]))
-        assert pack_tokens(fuller).tokens.numel() > tokens, "a part ends only where the next row does not fit"
-    fewest, most = {1: (5, 5), 100: (2, 4), 200: (2, 4), 4096: (1, 1)}[tokens]
-    assert fewest <= len(parts) <= most
-    found = torch.cat(parts)
-    assert sorted(found.tolist()) == sorted(rows.tolist())
-    lengths = (episodes.prompt_mask.sum(1) + episodes.response_mask.sum(1))[found]
-    assert lengths.tolist() == sorted(lengths.tolist(), reverse=True)
 
 
 def test_a_rollout_does_not_depend_on_the_microbatch(make_policy: MakePolicy, roll: Roll, config: PPOConfig) -> None:

@@ -64,7 +64,7 @@ def test_training_moves_the_policy_and_not_its_reference(
 ) -> None:  # fmt: skip
     policy = make_policy(folder=deep_folder, **way)
     rollout = roll(policy, folder=deep_folder)
-    update(policy, make_optimizers(policy, config), rollout, config, torch.Generator().manual_seed(0), number=1)
+    update(policy, make_optimizers(policy, config), rollout, config, number=1)
     episodes = rollout.episodes
     with torch.no_grad():
         moved = policy(episodes).logprobs

@@ -72,6 +72,18 @@ def test_a_folder_with_other_files_is_refused_at_the_start(
             optimize(replace(config, **settings), letters())
 
 
+def test_without_a_critic_the_log_has_nothing_about_values(
+    optimize: Callable[..., Any], log: Callable[..., Any], config: PPOConfig, letters: Any
+) -> None:
+    with_critic = replace(config, samples_per_prompt=2, minibatches=2, gae_lambda=1.0)
+    optimize(with_critic, letters())
+    [expected] = log()
+    summary = optimize(replace(with_critic, critic="none"), letters())
+    [row] = log()
+    assert set(expected) - set(row) == {"value_loss", "value_clip_fraction", "explained_variance"}
+    assert summary["optimizer_steps"] == 2
+
+
 def test_metrics_without_an_encoder_are_refused(optimize: Callable[..., Any], config: PPOConfig) -> None:
     with pytest.raises(PreflowError, match="`encoder`: none given; 'scorer:relevance' compares meanings"):
         optimize(config, reward_weights={"scorer:relevance": 1.0})
