@@ -29,11 +29,13 @@ class _Sifted:
 
     Attributes:
         pairs: Preferences by key.
+        groups: By key, the ids of the groups of answers judged together that the pair was judged in, one per judgement.
         dropped: Keys of pairs without a preference: tied votes, or label scores that are too close.
         identical: Number of answers or comparisons left out because texts are identical.
     """
 
     pairs: dict[Key, Preference]
+    groups: dict[Key, list[str]]
     dropped: set[Key]
     identical: int
 
@@ -53,8 +55,10 @@ def build_preferences(
     sampled twice is one answer with the mean score. Feedback pairs: the votes on the same two texts are added up over
     labelers. Feedback on a pair, even a tie, overrules the label scores.
 
-    `weight` is 1 for a label pair, and the mean weight of its comparisons for a feedback pair. `group_id` is shared by
-    the pairs of one prompt's scores or of one ranking, so that groups can be weighted equally.
+    K answers that were judged together weigh K - 1, whoever judged them: label scores, a ranking, or one labeler's
+    ratings or thumbs. Their pairs share it equally; a pair without a preference, or overruled, has no part in it, and K
+    counts the answers in the pairs that remain. `weight` is the mean of these shares over the judgements of a pair.
+    `group_id` is shared by the pairs of one group (of the first one, if a pair was judged in several).
 
     The split is test for evaluation prompts, and otherwise the split of the prompt's id.
 
@@ -80,7 +84,8 @@ def build_preferences(
     judged = {row.feedback_id: row for row in [*_read(given_feedback, Feedback), *_read(feedback, Feedback)]}
     voted = _voted_pairs(comparisons(judged.values()), eval_ids)
     overruled = labels.pairs.keys() & (voted.pairs.keys() | voted.dropped)
-    result = [pair for key, pair in labels.pairs.items() if key not in overruled] + list(voted.pairs.values())
+    kept = {key: pair for key, pair in labels.pairs.items() if key not in overruled}
+    result = [*_weighted(kept, labels.groups), *_weighted(voted.pairs, voted.groups)]
     result.sort(key=lambda pair: (pair.prompt_id, pair.chosen, pair.rejected))
     summary = {
         "pairs": len(result),
@@ -107,6 +112,20 @@ def check(arguments: Mapping[str, Any]) -> None:
     require(math.isfinite(gap) and gap >= 0, "min_score_gap", gap, "must be 0 or more")
 
 
+def _weighted(pairs: Mapping[Key, Preference], groups: Mapping[Key, Sequence[str]]) -> list[Preference]:
+    """The pairs with their weights: see `build_preferences`."""
+    members: dict[str, set[Key]] = defaultdict(set)
+    for key in pairs:
+        for group in groups[key]:
+            members[group].add(key)
+    answers = {group: {text for _, *texts in keys for text in texts} for group, keys in members.items()}
+    shares = {group: (len(answers[group]) - 1) / len(keys) for group, keys in members.items()}
+    return [
+        pair.model_copy(update={"weight": math.fsum(shares[group] for group in groups[key]) / len(groups[key])})
+        for key, pair in pairs.items()
+    ]
+
+
 def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, eval_ids: Collection[str]) -> _Sifted:
     answers: dict[str, dict[str, list[ScoredGeneration]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row.generation_id):
@@ -124,7 +143,8 @@ def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, eval_id
                 below.add(key)
             else:
                 pairs[key] = _label_pair(texts[better][0], texts[worse][0], gap, eval_ids)
-    return _Sifted(pairs, below, len(rows) - sum(len(texts) for texts in answers.values()))
+    groups = {key: [pair.group_id] for key, pair in pairs.items()}
+    return _Sifted(pairs, groups, below, len(rows) - sum(len(texts) for texts in answers.values()))
 
 
 def _label_pair(better: ScoredGeneration, worse: ScoredGeneration, gap: float, eval_ids: Collection[str]) -> Preference:
@@ -147,6 +167,7 @@ def _voted_pairs(votes: Sequence[Comparison], eval_ids: Collection[str]) -> _Sif
         if left != right:
             by_pair[vote.prompt_id, left, right].append(vote)
     pairs: dict[Key, Preference] = {}
+    groups: dict[Key, list[str]] = {}
     ties: set[Key] = set()
     for key, on_pair in by_pair.items():
         counted = counted_votes(on_pair)
@@ -155,7 +176,8 @@ def _voted_pairs(votes: Sequence[Comparison], eval_ids: Collection[str]) -> _Sif
             ties.add(key)
         else:
             pairs[key] = _voted_pair(counted, key, first, eval_ids)
-    return _Sifted(pairs, ties, len(votes) - sum(len(on_pair) for on_pair in by_pair.values()))
+            groups[key] = [vote.group_id for vote in counted]
+    return _Sifted(pairs, groups, ties, len(votes) - sum(len(on_pair) for on_pair in by_pair.values()))
 
 
 def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, eval_ids: Collection[str]) -> Preference:
@@ -170,7 +192,6 @@ def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, eval_ids: C
         rejected=spelled[rejected],
         prompt_id=key[0],
         source=min((vote.source for vote in votes), key=_RANK.__getitem__),
-        weight=math.fsum(vote.weight for vote in votes) / len(votes),
         group_id=min(vote.group_id for vote in votes),
         votes_for=max(first, second),
         votes_against=min(first, second),
