@@ -66,15 +66,22 @@ def train_reward_model(
     return summary
 
 
-def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of `-log sigmoid(r_chosen - r_rejected)` (Bradley-Terry; arXiv:2009.01325, eq. 1).
+def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
+    """The weighted mean of `-t log sigmoid(d) - (1 - t) log sigmoid(-d)` with `d = r_chosen - r_rejected`.
+
+    For a target of 1 this is Bradley and Terry's loss (arXiv:2009.01325, eq. 1). A target is the share of votes for
+    the chosen answer: at the minimum, the model is as sure as the voters were.
 
     Args:
         chosen: `[B]` raw rewards.
         rejected: `[B]` raw rewards.
         weights: `[B]`, not all zero.
+        targets: `[B]` in [0, 1].
     """
-    return -(weights * torch.nn.functional.logsigmoid(chosen - rejected)).sum() / weights.sum()
+    log_sigmoid = torch.nn.functional.logsigmoid
+    margins = chosen - rejected
+    likelihoods = targets * log_sigmoid(margins) + (1 - targets) * log_sigmoid(-margins)
+    return -(weights * likelihoods).sum() / weights.sum()
 
 
 def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelConfig) -> None:
@@ -91,9 +98,8 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelCon
         for batch in _batches(pairs, steps, config.batch_size, config.seed):
             prompts = [row.prompt for row in batch]
             raw = model([*prompts, *prompts], [*(row.chosen for row in batch), *(row.rejected for row in batch)])
-            loss = pair_loss(
-                raw[: len(batch)], raw[len(batch) :], torch.tensor([row.weight for row in batch], device=raw.device)
-            )
+            weights, targets = torch.tensor([(row.weight, row.agreement) for row in batch], device=raw.device).T
+            loss = pair_loss(raw[: len(batch)], raw[len(batch) :], weights, targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
