@@ -82,7 +82,7 @@ def _filled_in(name: str, type: Any, help: str) -> Parameter:
     return Parameter(name, type, type(), f"{help}; filled in by the launcher", "Filled in", by_launcher=True)
 
 
-_LABEL_WEIGHTS = {"relevance": 2.0, "fluency": 0.4, "ended_properly": 0.5, "repetition": 0.2, "length_fit": 0.2}
+_LABEL_WEIGHTS = {"relevance": 1.5, "fluency": 0.6, "ended_properly": 0.5, "repetition": 0.2, "length_fit": 0.2}
 _MONITORS = ["own_words", "word_order", "coherence", "reference_similarity"]
 _MODEL = "(a packaged name, a Hugging Face id, a folder or a gs:// folder)"
 _FILE = "(path or gs:// URI of JSON Lines, or packaged:"

@@ -4,6 +4,8 @@ import re
 
 from preflow.scoring.words import find_words
 
+_POSSESSIVE = re.compile("['’]s$")
+_ENDING = re.compile("(?<=...)(?:ing|ed|e?(?<!s)s|e)$")
 _STEM = 5  # letters: "organise", "organised" and "organisation" are one word
 _USUAL = 0.5  # five of six packaged reference answers copy no larger share of their content words
 _FUNCTION_WORDS = frozenset(
@@ -54,6 +56,5 @@ def added(prompt: str, answer: str) -> str:
 
 
 def _stem(word: str) -> str:
-    """The first letters of a word, without the ending of a possessive, a short plural or a silent e."""
-    word = re.sub("['’]s$", "", word)
-    return word[:_STEM] if len(word) > _STEM else re.sub("(?<=...)(?:e?(?<!s)s|e)$", "", word)
+    """The first letters of a word, without a frequent English ending."""
+    return _ENDING.sub("", _POSSESSIVE.sub("", word))[:_STEM]

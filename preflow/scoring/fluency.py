@@ -11,12 +11,12 @@ from preflow.scoring.words import ngrams
 _CLAUSE_END = re.compile(r"[.!?;:,()\"“”\n]+")
 _WORD = re.compile(r"[a-z]+(?:['’][a-z]+)*|\d+")
 _LEAST, _MOST = -2.0, 3.0  # nats; no single pair decides
-_NOTHING, _ENOUGH = 0.5, 2.0  # nats; the means of packaged references are between 1.1 and 2.5, in shuffled order 0.9
+_NOTHING, _ENOUGH = 0.5, 1.5  # nats; packaged references have 1.1 to 2.5, in shuffled order 0.9, lists of words 0.2
 _UNKNOWN = 0.5
 
 
 def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
-    """The mean association of neighbouring words, 0 at 0.5 nats and 1 at 2; 0.5 if the prompt is not English.
+    """The mean association of neighbouring words, 0 at 0.5 nats and 1 at 1.5; 0.5 if the prompt is not English.
 
     It is 0 for an answer without neighbouring words too. The prompt's language decides, because the policy has no say
     in it.

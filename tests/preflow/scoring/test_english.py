@@ -32,15 +32,15 @@ def test_association_is_the_log_ratio_of_the_pairs_count_and_that_of_chance() ->
 def test_fluency_is_the_mean_association_of_neighbours_in_a_clause(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {("a", "b"): 2.0, ("b", "c"): 0.5, ("c", "d"): -2.0}
     monkeypatch.setattr("preflow.scoring.fluency.association", lambda left, right: values[left, right])
-    assert fluency("A b c") == pytest.approx((1.25 - 0.5) / 1.5)
-    assert fluency("A b, b c. D") == pytest.approx((1.25 - 0.5) / 1.5), "words of two clauses are no neighbours"
+    assert fluency("A b c") == pytest.approx(1.25 - 0.5)
+    assert fluency("A b, b c. D") == pytest.approx(1.25 - 0.5), "words of two clauses are no neighbours"
     assert fluency("c d") == 0.0
     assert [fluency(text) for text in ("", "a", "...")] == [0.0] * 3
 
 
 def test_a_sentence_is_more_fluent_than_its_shuffled_words_and_than_a_list() -> None:
     assert fluency(FLUENT) > 0.8
-    assert fluency(SHUFFLED) < 0.4
+    assert fluency(SHUFFLED) < 0.5
     assert fluency("boxes friend help easier moving cardboard tape van") < 0.3
 
 
