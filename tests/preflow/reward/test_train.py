@@ -13,6 +13,7 @@ from preflow.errors import PreflowError
 from preflow.identity import split_of
 from preflow.reward.config import RewardModelConfig, check
 from preflow.reward.model import RewardModel, read_summary
+from preflow.reward.scripted import scripted_pairs
 from preflow.reward.train import _batches, _fit, pair_loss, train_reward_model
 from preflow.rows import Preference, Prompt, write_rows
 from tests.tiny import questions
@@ -133,6 +134,18 @@ def test_a_simple_preference_is_learnt(
     assert summary["accuracy"] > 0.9
     assert summary["accuracy_low"] <= summary["accuracy"] <= summary["accuracy_high"]
     assert (summary["train_pairs"], summary["validation_pairs"]) == (120, 30)
+    assert summary["scripted_pairs"] == 30 / 150
+
+
+def test_an_encoder_learns_that_a_copy_is_no_answer(make_pairs: Pairs, encoder_folder: Path) -> None:
+    model = RewardModel(str(encoder_folder), max_length=100)
+    pairs = make_pairs(40, "train")
+    prompts = [str(pair.prompt) for pair in make_pairs(20, "validation")]
+    good = [pair.chosen for pair in make_pairs(20, "validation")]
+    assert bool((model.score(prompts, prompts) > model.score(prompts, good)).all()), "the cosine prefers copies"
+    scripted = scripted_pairs(pairs, {}, seed=0)
+    _fit(model, [*pairs, *scripted], RewardModelConfig(train_steps=60, batch_size=16, learning_rate=1e-3))
+    assert float((model.score(prompts, prompts) < model.score(prompts, good)).float().mean()) > 0.7
 
 
 def test_pairs_of_no_weight_teach_nothing(train: Callable[..., Any], make_pairs: Pairs) -> None:
@@ -152,7 +165,7 @@ def test_the_summary_has_what_the_report_needs_and_lies_in_the_folder(
     assert train(pairs, questions(5)) == summary, "a retry replaces the folder"
     assert set(summary) == {
         "accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity", "train_pairs",
-        "validation_pairs", "zero_point", "scale", "roc", "confusion",
+        "scripted_pairs", "validation_pairs", "zero_point", "scale", "roc", "confusion",
     }  # fmt: skip
     written = json.loads((tmp_path / "reward_model" / "summary.json").read_text())
     assert written == {name: value for name, value in summary.items() if name not in ("roc", "confusion")}
