@@ -87,8 +87,8 @@ def _filled_in(name: str, type: Any, help: str) -> Parameter:
     return Parameter(name, type, type(), f"{help}; filled in by the launcher", "Filled in", by_launcher=True)
 
 
-_LABEL_WEIGHTS = {"relevance": 1.25, "ended_properly": 0.4, "repetition": 0.4, "length_fit": 0.2}
-_MONITORS = ["coherence", "reference_similarity"]
+_LABEL_WEIGHTS = {"relevance": 1.5, "fluency": 0.6, "ended_properly": 0.5, "repetition": 0.2, "length_fit": 0.2}
+_MONITORS = ["own_words", "word_order", "coherence", "reference_similarity"]
 _MODEL = "(a packaged name, a Hugging Face id, a folder or a gs:// folder)"
 _FILE = "(path or gs:// URI of JSON Lines, or packaged:"
 _ENCODER = "all-MiniLM-L6-v2"

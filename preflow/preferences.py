@@ -41,11 +41,13 @@ class _Sifted:
 
     Attributes:
         pairs: Preferences by key.
+        groups: By key, the ids of the groups of answers judged together that the pair was judged in, one per judgement.
         dropped: Keys of pairs without a preference: tied votes, or label scores that are too close.
         identical: Number of answers or comparisons left out because texts are identical.
     """
 
     pairs: dict[Key, Preference]
+    groups: dict[Key, list[str]]
     dropped: set[Key]
     identical: int
 
@@ -65,8 +67,10 @@ def build_preferences(
     sampled twice is one answer with the mean score. Feedback pairs: the votes on the same two texts are added up over
     labelers. Feedback on a pair, even a tie, overrules the label scores.
 
-    `weight` is 1 for a label pair, and the mean weight of its comparisons for a feedback pair. `group_id` is shared by
-    the pairs of one prompt's scores or of one ranking, so that groups can be weighted equally.
+    K answers that were judged together weigh K - 1, whoever judged them: label scores, a ranking, or one labeler's
+    ratings or thumbs. Their pairs share it equally; a pair without a preference, or overruled, has no part in it, and K
+    counts the answers in the pairs that remain. `weight` is the mean of these shares over the judgements of a pair.
+    `group_id` is shared by the pairs of one group (of the first one, if a pair was judged in several).
 
     The split is test for evaluation prompts and for prompts that nearly repeat one. Otherwise it is the split of the
     prompt's id, but train for a validation prompt that nearly repeats a train prompt.
@@ -95,7 +99,8 @@ def build_preferences(
     labels = _label_pairs(scored, min_score_gap, splits)
     voted = _voted_pairs(comparisons(judged.values()), splits)
     overruled = labels.pairs.keys() & (voted.pairs.keys() | voted.dropped)
-    result = [pair for key, pair in labels.pairs.items() if key not in overruled] + list(voted.pairs.values())
+    kept = {key: pair for key, pair in labels.pairs.items() if key not in overruled}
+    result = [*_weighted(kept, labels.groups), *_weighted(voted.pairs, voted.groups)]
     result.sort(key=lambda pair: (pair.prompt_id, pair.chosen, pair.rejected))
     summary = {
         "pairs": len(result),
@@ -135,6 +140,20 @@ def _splits(prompts: Mapping[str, PromptText], judged: Mapping[str, PromptText])
     return splits, sum(split != split_of(name, judged) for name, split in splits.items())
 
 
+def _weighted(pairs: Mapping[Key, Preference], groups: Mapping[Key, Sequence[str]]) -> list[Preference]:
+    """The pairs with their weights: see `build_preferences`."""
+    members: dict[str, set[Key]] = defaultdict(set)
+    for key in pairs:
+        for group in groups[key]:
+            members[group].add(key)
+    answers = {group: {text for _, *texts in keys for text in texts} for group, keys in members.items()}
+    shares = {group: (len(answers[group]) - 1) / len(keys) for group, keys in members.items()}
+    return [
+        pair.model_copy(update={"weight": math.fsum(shares[group] for group in groups[key]) / len(groups[key])})
+        for key, pair in pairs.items()
+    ]
+
+
 def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, splits: Mapping[str, Split]) -> _Sifted:
     answers: dict[str, dict[str, list[ScoredGeneration]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row.generation_id):
@@ -152,7 +171,8 @@ def _label_pairs(rows: Sequence[ScoredGeneration], min_score_gap: float, splits:
                 below.add(key)
             else:
                 pairs[key] = _label_pair(texts[better][0], texts[worse][0], gap, splits)
-    return _Sifted(pairs, below, len(rows) - sum(len(texts) for texts in answers.values()))
+    groups = {key: [pair.group_id] for key, pair in pairs.items()}
+    return _Sifted(pairs, groups, below, len(rows) - sum(len(texts) for texts in answers.values()))
 
 
 def _label_pair(
@@ -177,6 +197,7 @@ def _voted_pairs(votes: Sequence[Comparison], splits: Mapping[str, Split]) -> _S
         if left != right:
             by_pair[vote.prompt_id, left, right].append(vote)
     pairs: dict[Key, Preference] = {}
+    groups: dict[Key, list[str]] = {}
     ties: set[Key] = set()
     for key, on_pair in by_pair.items():
         counted = counted_votes(on_pair)
@@ -185,7 +206,8 @@ def _voted_pairs(votes: Sequence[Comparison], splits: Mapping[str, Split]) -> _S
             ties.add(key)
         else:
             pairs[key] = _voted_pair(counted, key, first, splits)
-    return _Sifted(pairs, ties, len(votes) - sum(len(on_pair) for on_pair in by_pair.values()))
+            groups[key] = [vote.group_id for vote in counted]
+    return _Sifted(pairs, groups, ties, len(votes) - sum(len(on_pair) for on_pair in by_pair.values()))
 
 
 def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, splits: Mapping[str, Split]) -> Preference:
@@ -200,7 +222,6 @@ def _voted_pair(votes: Sequence[Comparison], key: Key, first: float, splits: Map
         rejected=spelled[rejected],
         prompt_id=key[0],
         source=min((vote.source for vote in votes), key=_RANK.__getitem__),
-        weight=math.fsum(vote.weight for vote in votes) / len(votes),
         group_id=min(vote.group_id for vote in votes),
         votes_for=max(first, second),
         votes_against=min(first, second),

@@ -24,7 +24,6 @@ class Comparison:
         better: The better answer; in a tie, either of the two.
         worse: The other answer.
         tie: Whether both are equally good.
-        weight: 1, or 1/C(K,2) for a pair from a ranking of K answers, so that a ranking weighs as much as one pair.
         group_id: Shared by the pairs of one ranking, and by the pairs of one labeler's ratings of a prompt.
         labeler: The labeler.
         source: The kind of labeler.
@@ -37,7 +36,6 @@ class Comparison:
     better: str
     worse: str
     tie: bool
-    weight: float
     group_id: str
     labeler: str
     source: FeedbackSource
@@ -83,9 +81,8 @@ def _of_row(row: Feedback) -> Iterator[Comparison]:
         better = row.value if isinstance(row.value, int) else 0
         yield _comparison([row], texts[better], texts[1 - better], tie=row.value is None)
     elif row.kind == "ranking" and isinstance(row.value, list):
-        weight = 2 / (len(texts) * (len(texts) - 1))
         for better, worse in combinations(row.value, 2):
-            yield _comparison([row], texts[better], texts[worse], weight=weight)
+            yield _comparison([row], texts[better], texts[worse])
     elif row.kind == "correction":
         yield _comparison([row], str(row.value), texts[0])
 
@@ -115,7 +112,6 @@ def _comparison(
     worse: str,
     *,
     tie: bool = False,
-    weight: float = 1.0,
     group_id: str | None = None,
 ) -> Comparison:
     first = rows[0]
@@ -125,7 +121,6 @@ def _comparison(
         better=better,
         worse=worse,
         tie=tie,
-        weight=weight,
         group_id=group_id or first.feedback_id,
         labeler=first.labeler,
         source=first.source,

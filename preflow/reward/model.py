@@ -3,9 +3,10 @@
 There are two kinds, depending on the base model:
 
 - an encoder made for sentence embeddings embeds prompt and response separately. The reward is their weighted cosine
-  plus a linear function of the response's mean vector and of its last token's, which tells whether it is complete.
-  Training starts from the cosine, which the encoder knows already; with a few hundred pairs that beats a
-  cross-encoder, which has to learn similarity from scratch.
+  plus a linear function of the response's mean vector, of its last token's, which tells whether it is complete, of the
+  differences and products of the two mean vectors (Conneau et al. 2017, arXiv:1705.02364), and of what the response
+  copies: to the cosine alone, a copy of the prompt is the best answer. Training starts from the cosine, which the
+  encoder knows already; with a few hundred pairs that beats a cross-encoder, which has to learn likeness from scratch.
 - a causal language model reads prompt and response in its chat template. The reward is a linear function of the
   hidden state at the last real token, found by its index and never by looking for padding.
 """
@@ -22,12 +23,14 @@ from torch import Tensor, nn
 from preflow.chat import encode_prompt, last_user_turn
 from preflow.errors import PreflowError
 from preflow.models import autocast, device, load_backbone, load_tokenizer
+from preflow.reward.overlap import OVERLAPS, overlaps
 from preflow.rows import PromptText, clean
 from preflow.writing import written_beside
 
 Kind = Literal["encoder", "causal"]
 _SETTINGS, _HEAD, _SUMMARY = "reward_model.json", "head.safetensors", "summary.json"
-_INITIAL_SCALE = 10.0
+_INITIAL_SCALE = 10.0  # of the cosine and of overlaps: a few steps have to change what they weigh
+_SCORING_BATCHES = {"cuda": 128}  # texts; a CPU does not gain from more than _SCORING_BATCH
 _SCORING_BATCH = 16
 
 
@@ -51,7 +54,7 @@ class RewardModel(nn.Module):
         self.max_length = min(max_length, self.tokenizer.model_max_length, readable)
         self.kind: Kind = kind or _kind_of(self.backbone.config)
         width = self.backbone.config.hidden_size
-        self.head = nn.Linear(2 * width if self.kind == "encoder" else width, 1)
+        self.head = nn.Linear(4 * width + OVERLAPS if self.kind == "encoder" else width, 1)
         self.likeness = nn.Parameter(torch.tensor(_INITIAL_SCALE), requires_grad=self.kind == "encoder")
         if self.kind == "encoder":
             nn.init.zeros_(self.head.weight)
@@ -73,8 +76,9 @@ class RewardModel(nn.Module):
         self.eval()
         order = sorted(range(len(responses)), key=lambda row: len(responses[row]))
         raw = torch.empty(len(responses))
-        for start in range(0, len(order), _SCORING_BATCH):
-            rows = order[start : start + _SCORING_BATCH]
+        size = _SCORING_BATCHES.get(device().type, _SCORING_BATCH)
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
             raw[rows] = self([prompts[row] for row in rows], [responses[row] for row in rows]).float().cpu()
         return (raw - self.zero_point) / self.scale
 
@@ -99,7 +103,7 @@ class RewardModel(nn.Module):
             dtype: Type of the backbone's weights; 16 bits are enough for scoring.
 
         Raises:
-            PreflowError: The folder holds no reward model of preflow.
+            PreflowError: The folder holds no reward model of this version of preflow.
         """
         path = folder / _SETTINGS
         if not path.is_file():
@@ -107,6 +111,8 @@ class RewardModel(nn.Module):
         settings = json.loads(path.read_text())
         model = cls(str(folder), max_length=settings["max_length"], kind=settings["kind"], dtype=dtype)
         head = load_file(folder / _HEAD)
+        if head["weight"].shape != model.head.weight.shape:
+            raise PreflowError(f"{folder}: a reward model of another version of preflow; train it again")
         model.head.load_state_dict({"weight": head["weight"], "bias": head["bias"]})
         model.likeness.data.copy_(head["likeness"])
         model.zero_point, model.scale = settings["zero_point"], settings["scale"]
@@ -114,11 +120,16 @@ class RewardModel(nn.Module):
 
     def _from_embeddings(self, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
         distinct = list(dict.fromkeys(prompts))
-        index = torch.tensor([distinct.index(prompt) for prompt in prompts], device=device())
+        numbers = {prompt: number for number, prompt in enumerate(distinct)}
         prompt_means, _ = self._embed(distinct)
+        prompt_means = prompt_means[[numbers[prompt] for prompt in prompts]]
         response_means, response_ends = self._embed(responses)
-        cosine = nn.functional.cosine_similarity(prompt_means[index], response_means)
-        return self.likeness * cosine + self._linear(torch.cat([response_means, response_ends], 1))
+        copied = torch.tensor(list(map(overlaps, prompts, responses)), device=response_means.device) * _INITIAL_SCALE
+        interactions = _interactions(prompt_means, response_means)
+        cosine = nn.functional.cosine_similarity(prompt_means, response_means)
+        return self.likeness * cosine + self._linear(
+            torch.cat([response_means, response_ends, *interactions, copied], 1)
+        )
 
     def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Mean vectors, and vectors of the last token before the closing special one, `[B, H]` float32 each."""
@@ -156,6 +167,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / _SUMMARY
     summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return summary
+
+
+def _interactions(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Absolute differences and products of two vectors scaled to entries of about 1, `[B, H]` each."""
+    length = left.shape[1] ** 0.5
+    left, right = (nn.functional.normalize(vectors, dim=1) * length for vectors in (left, right))
+    return (left - right).abs(), left * right
 
 
 def _kind_of(config: Any) -> Kind:

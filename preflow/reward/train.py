@@ -13,6 +13,7 @@ from preflow.progress import track
 from preflow.reward.accuracy import judge_pairs
 from preflow.reward.config import RewardModelConfig
 from preflow.reward.model import RewardModel
+from preflow.reward.scripted import scripted_pairs
 from preflow.rows import Preference, Prompt, read_rows
 
 _HEAD_RATE = 100.0  # the head is new, and has few pairs to learn from
@@ -30,9 +31,13 @@ def train_reward_model(
 ) -> dict[str, Any]:
     """Trains on the pairs of train prompts, calibrates and measures on those of validation prompts.
 
+    A fifth of what it trains on are scripted pairs, which prefer a good answer to a copied or shuffled prompt or to the
+    answer to another prompt.
+
     Args:
         pairs: File of preference rows.
-        prompts: File of prompt rows; the references of validation prompts set the zero point.
+        prompts: File of prompt rows; the references of validation prompts set the zero point, those of train prompts
+            are the good answers of scripted pairs.
         base_model: Reference of an encoder or a causal language model.
         encoder: Reference of the sentence encoder of the similarity baseline.
         output: Folder of the reward model to write; its summary.json holds what is returned but for curve and matrix.
@@ -41,7 +46,7 @@ def train_reward_model(
     Returns:
         Accuracy on validation pairs with its 95 % interval (bootstrap over prompts), the accuracies of preferring the
         longer answer and of preferring the answer more similar to the prompt, ROC curve and confusion matrix, zero
-        point and scale.
+        point and scale; the number of pairs, and the share of scripted ones in training (`scripted_pairs`).
 
     Raises:
         PreflowError: There is no pair to train on or to measure with.
@@ -53,10 +58,14 @@ def train_reward_model(
             raise PreflowError(f"{pairs}: no pair of a {name} prompt; log more prompts or lower `min_score_gap`")
     with seeded(config.seed):
         model = RewardModel(base_model, max_length=config.max_length)
-    _fit(model, train, config)
-    _calibrate(model, read_rows(prompts, Prompt, allow_empty=True), validation)
+    prompt_rows = read_rows(prompts, Prompt, allow_empty=True)
+    references = {row.prompt_id: row.reference for row in prompt_rows if row.reference}
+    scripted = scripted_pairs(train, references, config.seed)
+    _fit(model, [*train, *scripted], config)
+    _calibrate(model, prompt_rows, validation)
     summary = {
         "train_pairs": len(train),
+        "scripted_pairs": len(scripted) / (len(train) + len(scripted)),
         "validation_pairs": len(validation),
         "zero_point": model.zero_point,
         "scale": model.scale,
@@ -66,15 +75,22 @@ def train_reward_model(
     return summary
 
 
-def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of `-log sigmoid(r_chosen - r_rejected)` (Bradley-Terry; arXiv:2009.01325, eq. 1).
+def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
+    """The weighted mean of `-t log sigmoid(d) - (1 - t) log sigmoid(-d)` with `d = r_chosen - r_rejected`.
+
+    For a target of 1 this is Bradley and Terry's loss (arXiv:2009.01325, eq. 1). A target is the share of votes for
+    the chosen answer: at the minimum, the model is as sure as the voters were.
 
     Args:
         chosen: `[B]` raw rewards.
         rejected: `[B]` raw rewards.
         weights: `[B]`, not all zero.
+        targets: `[B]` in [0, 1].
     """
-    return -(weights * torch.nn.functional.logsigmoid(chosen - rejected)).sum() / weights.sum()
+    log_sigmoid = torch.nn.functional.logsigmoid
+    margins = chosen - rejected
+    likelihoods = targets * log_sigmoid(margins) + (1 - targets) * log_sigmoid(-margins)
+    return -(weights * likelihoods).sum() / weights.sum()
 
 
 def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelConfig) -> None:
@@ -91,9 +107,8 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelCon
         for batch in _batches(pairs, steps, config.batch_size, config.seed):
             prompts = [row.prompt for row in batch]
             raw = model([*prompts, *prompts], [*(row.chosen for row in batch), *(row.rejected for row in batch)])
-            loss = pair_loss(
-                raw[: len(batch)], raw[len(batch) :], torch.tensor([row.weight for row in batch], device=raw.device)
-            )
+            weights, targets = torch.tensor([(row.weight, row.agreement) for row in batch], device=raw.device).T
+            loss = pair_loss(raw[: len(batch)], raw[len(batch) :], weights, targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)

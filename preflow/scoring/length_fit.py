@@ -18,4 +18,4 @@ def fit(count: int) -> float:
     return max(0.0, min(1.0, count / _SHORTEST, (_TOO_LONG - count) / (_TOO_LONG - _LONGEST)))
 
 
-METRIC = Metric("length_fit", 1, "1 from 12 to 80 words, less outside", score)
+METRIC = Metric("length_fit", 2, "1 from 12 to 80 words, less outside", score)

@@ -12,6 +12,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 # What metrics rest on.
 ENCODER, TEXT, ENGLISH, ENDING = "sentence encoder", "words of the answer", "English word counts", "end token"
+REFERENCES = "word order of packaged references"
 
 
 class Score(NamedTuple):

@@ -7,13 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preflow.errors import PreflowError
-from preflow.scoring import coherence, ended_properly, length_fit, reference_similarity, relevance, repetition
+from preflow.scoring import (
+    coherence,
+    ended_properly,
+    fluency,
+    length_fit,
+    own_words,
+    reference_similarity,
+    relevance,
+    repetition,
+    word_order,
+)
 from preflow.scoring.metric import Embed, Metric, Score, ScoredText
 from preflow.settings import is_number
 
 METRICS: Mapping[str, Metric] = {
     module.METRIC.name: module.METRIC
-    for module in (relevance, ended_properly, repetition, length_fit, coherence, reference_similarity)
+    for module in (
+        relevance,
+        ended_properly,
+        fluency,
+        repetition,
+        length_fit,
+        own_words,
+        word_order,
+        coherence,
+        reference_similarity,
+    )
 }
 _ENCODER_BATCH = 64
 _REMEMBERED = 10_000  # texts
@@ -60,8 +80,9 @@ def check_names(metrics: Iterable[str]) -> None:
 
 
 def score_texts(texts: Sequence[ScoredText], metrics: Iterable[str], embed: Embed) -> dict[str, list[Score]]:
-    """The scores of `texts` by every named metric, in the order of the texts."""
-    return {name: METRICS[name].score(texts, embed) for name in metrics}
+    """The scores of `texts` by every named metric, in the order of the texts. Each text is embedded once."""
+    once = _remembering(embed)
+    return {name: METRICS[name].score(texts, once) for name in metrics}
 
 
 def encoding(encoder: Any) -> Embed:
@@ -83,7 +104,10 @@ def encoding(encoder: Any) -> Embed:
 
 def remembering(encoder: Any) -> Embed:
     """Like `encoding`, but it keeps the vectors of the most recent texts instead of encoding them again."""
-    encode = encoding(encoder)
+    return _remembering(encoding(encoder))
+
+
+def _remembering(encode: Embed) -> Embed:
     memory: dict[str, NDArray[np.float32]] = {}
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -17,4 +17,4 @@ def distinct_share(response: str) -> float:
     return 1.0 if share is None else share
 
 
-METRIC = Metric("repetition", 1, "distinct three-word runs as a share of all (1: no repetition)", score)
+METRIC = Metric("repetition", 2, "distinct three-word runs as a share of all (1: no repetition)", score)

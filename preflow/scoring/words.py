@@ -1,17 +1,50 @@
 """Words, sentences and n-grams, as every metric and report counts them."""
 
 import re
-from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+# Scripts that are written without spaces between words: Thai, Lao, Myanmar, Khmer, Japanese kana and Han characters.
+_UNSPACED = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u1049\u1780-\u17d3々\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_SPACED = rf"(?:(?![{_UNSPACED}])\w)+"
+_WORD = re.compile(rf"[{_UNSPACED}]+|{_SPACED}(?:['’]{_SPACED})*")
+_FIRST_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。\uff01\uff1f])|\n+")
 ItemT = TypeVar("ItemT", bound=Hashable)
 
 
+class Word(NamedTuple):
+    """A word of a text in lower case, and where it stands: `text[start:end]`."""
+
+    word: str
+    start: int
+    end: int
+
+
+def find_words(text: str) -> Iterator[Word]:
+    """The words of a text, in order.
+
+    A run of a script without spaces gives every pair of neighbouring characters as a word: pairs overlap, so that a
+    copied passage is found wherever it starts, and their number is about that of the characters.
+    """
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        if not _FIRST_UNSPACED.match(match[0]):
+            yield Word(match[0].lower(), start, end)
+        else:
+            for first in range(start, max(start + 1, end - 1)):
+                yield Word(text[first : min(first + 2, end)], first, min(first + 2, end))
+
+
 def words(text: str) -> list[str]:
-    """The words of a text of any script, in lower case and without punctuation; "don't" is one word."""
-    return _WORD.findall(text.lower())
+    """The words of a text of any script, in lower case and without punctuation; "don't" is one word.
+
+    See `find_words` for scripts without spaces.
+    """
+    return [found.word for found in find_words(text)]
 
 
 def sentences(text: str) -> list[str]:

@@ -186,7 +186,45 @@ def test_people_overrule_judging_models(build: Build) -> None:
 def test_a_ranking_stays_one_group(build: Build) -> None:
     _, pairs = build(judged=[feedback("ranking", TRAIN, ["a", "b", "c"], [1, 2, 0], "r")])
     assert sides(pairs) == [("b", "a"), ("b", "c"), ("c", "a")]
-    assert {(row.group_id, row.weight) for row in pairs} == {("r", 1 / 3)}
+    assert {row.group_id for row in pairs} == {"r"}
+
+
+RATINGS = [feedback("rating", TRAIN, [text], 5 - number, f"g{number}") for number, text in enumerate("abcd")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "judged"),
+    [
+        ([scored(TRAIN, text, number / 4) for number, text in enumerate("abcd")], []),
+        ([], [feedback("ranking", TRAIN, list("abcd"), [0, 1, 2, 3], "r")]),
+        ([], RATINGS),
+        ([], [*RATINGS, feedback("ranking", TRAIN, list("abcd"), [0, 1, 2, 3], "r", labeler="bob")]),
+    ],
+)
+def test_four_answers_judged_together_weigh_three_whoever_judged(
+    build: Build, labels: list[ScoredGeneration], judged: list[Feedback]
+) -> None:
+    assert [row.weight for row in build(labels, judged=judged)[1]] == [pytest.approx(3 / 6)] * 6
+
+
+def test_pairs_that_remain_share_the_weight_of_their_answers(build: Build) -> None:
+    # b and c are too close: three answers weigh 2, which two pairs share.
+    labels = [scored(TRAIN, "a", 0.9), scored(TRAIN, "b", 0.5), scored(TRAIN, "c", 0.49)]
+    assert [row.weight for row in build(labels)[1]] == [1.0, 1.0]
+    # d is too close to c and b and a: it is in no pair and weighs nothing.
+    near = [scored(TRAIN, "a", 0.55), scored(TRAIN, "b", 0.5), scored(TRAIN, "d", 0.52)]
+    assert [(row.chosen, row.rejected, row.weight) for row in build(near)[1]] == [("a", "b", 1.0)]
+    # A person decides about a and b: label pairs a-c and b-c remain and share 2, the person's pair weighs 1.
+    labels = [scored(TRAIN, "a", 0.9), scored(TRAIN, "b", 0.1), scored(TRAIN, "c", 0.5)]
+    assert [row.weight for row in build(labels, judged=[pairwise("f1", 1)])[1]] == [1.0, 1.0, 1.0]
+
+
+def test_a_pair_judged_in_several_groups_has_the_mean_of_its_shares(build: Build) -> None:
+    # A ranking of four gives 3/6 a pair, a comparison of two gives 1.
+    ranking = feedback("ranking", TRAIN, list("abcd"), [0, 1, 2, 3], "r")
+    _, pairs = build(judged=[ranking, pairwise("f1", 0, labeler="bob")])
+    assert {(row.chosen + row.rejected): row.weight for row in pairs}["ab"] == pytest.approx((3 / 6 + 1) / 2)
+    assert sorted(row.weight for row in pairs)[:5] == [0.5] * 5
 
 
 def test_comparisons_of_one_text_with_itself_are_dropped(build: Build) -> None:

@@ -31,7 +31,7 @@ def sides(found: list[Comparison]) -> list[tuple[str, str]]:
 
 def test_a_pairwise_judgement_is_one_comparison() -> None:
     (one,) = comparisons([feedback("pairwise", ["a", "b"], 1, feedback_id="f", source="user")])
-    assert (one.better, one.worse, one.tie, one.weight, one.group_id) == ("b", "a", False, 1.0, "f")
+    assert (one.better, one.worse, one.tie, one.group_id) == ("b", "a", False, "f")
     assert (one.labeler, one.source, one.feedback_ids) == ("ann", "user", ("f",))
 
 
@@ -44,7 +44,6 @@ def test_a_ranking_gives_all_pairs_in_one_group_that_weighs_one() -> None:
     found = comparisons([feedback("ranking", ["a", "b", "c", "d"], [2, 0, 3, 1], feedback_id="r")])
     assert sides(found) == [("a", "b"), ("a", "d"), ("c", "a"), ("c", "b"), ("c", "d"), ("d", "b")]
     assert {one.group_id for one in found} == {"r"}
-    assert {one.weight for one in found} == {1 / 6}
 
 
 @given(st.permutations(range(6)))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from preflow.errors import PreflowError
 from preflow.reward.model import RewardModel, read_summary
@@ -91,3 +92,20 @@ def test_rewards_are_finer_than_bfloat16(
 def test_a_folder_without_a_reward_model_is_refused(encoder_folder: Path) -> None:
     with pytest.raises(PreflowError, match="no reward_model.json there; give the folder that train-reward-model wrote"):
         RewardModel.load(encoder_folder)
+
+
+def test_a_reward_model_of_another_version_is_refused(model: RewardModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "old")
+    head = load_file(tmp_path / "old" / "head.safetensors")
+    save_file({**head, "weight": head["weight"][:, :-1].contiguous()}, tmp_path / "old" / "head.safetensors")
+    with pytest.raises(PreflowError, match="a reward model of another version of preflow; train it again"):
+        RewardModel.load(tmp_path / "old")
+
+
+def test_each_prompt_of_a_batch_is_read_once(encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = RewardModel(str(encoder_folder), max_length=100)
+    read: list[str] = []
+    embed = model._embed
+    monkeypatch.setattr(model, "_embed", lambda texts: (read.extend(texts), embed(texts))[1])
+    model.score(["What is dew?", "Why?", "What is dew?"], ["a", "b", "c"])
+    assert sorted(read) == ["What is dew?", "Why?", "a", "b", "c"]

@@ -12,6 +12,7 @@ import torch
 from preflow.errors import PreflowError
 from preflow.reward.config import RewardModelConfig, check
 from preflow.reward.model import RewardModel, read_summary
+from preflow.reward.scripted import scripted_pairs
 from preflow.reward.train import _batches, _fit, pair_loss, train_reward_model
 from preflow.rows import Preference, Prompt, write_rows
 from tests.tiny import questions
@@ -41,9 +42,20 @@ def train(encoder_folder: Path, tmp_path: Path, prompt_file: Callable[..., Path]
 def test_the_loss_of_pairs() -> None:
     # -log sigmoid of the margins 0 and ln 3 is ln 2 and ln 4/3; with weights 1 and 3 the mean is their weighted one.
     chosen, rejected = torch.tensor([1.0, math.log(3)]), torch.tensor([1.0, 0.0])
-    found = pair_loss(chosen, rejected, torch.tensor([1.0, 3.0]))
+    certain = torch.ones(2)
+    found = pair_loss(chosen, rejected, torch.tensor([1.0, 3.0]), certain)
     assert float(found) == pytest.approx((math.log(2) + 3 * math.log(4 / 3)) / 4)
-    assert float(pair_loss(chosen, rejected, torch.tensor([2.0, 6.0]))) == pytest.approx(float(found))
+    assert float(pair_loss(chosen, rejected, torch.tensor([2.0, 6.0]), certain)) == pytest.approx(float(found))
+
+
+def test_the_share_of_votes_is_the_target_of_the_loss() -> None:
+    # Three votes to two and a margin of ln 3: -0.6 log(3/4) - 0.4 log(1/4). Its least value is where the odds are 3:2.
+    one, target = torch.ones(1), torch.tensor([3 / 5])
+    found = pair_loss(torch.tensor([math.log(3)]), torch.zeros(1), one, target)
+    assert float(found) == pytest.approx(-0.6 * math.log(3 / 4) - 0.4 * math.log(1 / 4))
+    margin = torch.tensor([math.log(3 / 2)], requires_grad=True)
+    pair_loss(margin, torch.zeros(1), one, target).backward()
+    assert margin.grad is not None and float(margin.grad) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_every_pair_comes_once_in_a_pass(make_pairs: Pairs) -> None:
@@ -70,9 +82,9 @@ def test_training_sees_the_rewards_that_scoring_gives(
     ]
     seen: list[torch.Tensor] = []
 
-    def noted(chosen: torch.Tensor, rejected: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def noted(chosen: torch.Tensor, rejected: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         seen.extend((chosen.detach(), rejected.detach()))
-        return pair_loss(chosen, rejected, weights)
+        return pair_loss(chosen, rejected, *rest)
 
     monkeypatch.setattr("preflow.reward.train.pair_loss", noted)
     _fit(model, pairs, RewardModelConfig(train_steps=1, batch_size=5))
@@ -121,6 +133,18 @@ def test_a_simple_preference_is_learnt(
     assert summary["accuracy"] > 0.9
     assert summary["accuracy_low"] <= summary["accuracy"] <= summary["accuracy_high"]
     assert (summary["train_pairs"], summary["validation_pairs"]) == (120, 30)
+    assert summary["scripted_pairs"] == 30 / 150
+
+
+def test_an_encoder_learns_that_a_copy_is_no_answer(make_pairs: Pairs, encoder_folder: Path) -> None:
+    model = RewardModel(str(encoder_folder), max_length=100)
+    pairs = make_pairs(40, "train")
+    prompts = [str(pair.prompt) for pair in make_pairs(20, "validation")]
+    good = [pair.chosen for pair in make_pairs(20, "validation")]
+    assert bool((model.score(prompts, prompts) > model.score(prompts, good)).all()), "the cosine prefers copies"
+    scripted = scripted_pairs(pairs, {}, seed=0)
+    _fit(model, [*pairs, *scripted], RewardModelConfig(train_steps=60, batch_size=16, learning_rate=1e-3))
+    assert float((model.score(prompts, prompts) < model.score(prompts, good)).float().mean()) > 0.7
 
 
 def test_pairs_of_no_weight_teach_nothing(train: Callable[..., Any], make_pairs: Pairs) -> None:
@@ -140,7 +164,7 @@ def test_the_summary_has_what_the_report_needs_and_lies_in_the_folder(
     assert train(pairs, questions(5)) == summary, "a retry replaces the folder"
     assert set(summary) == {
         "accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity", "train_pairs",
-        "validation_pairs", "zero_point", "scale", "roc", "confusion",
+        "scripted_pairs", "validation_pairs", "zero_point", "scale", "roc", "confusion",
     }  # fmt: skip
     written = json.loads((tmp_path / "reward_model" / "summary.json").read_text())
     assert written == {name: value for name, value in summary.items() if name not in ("roc", "confusion")}

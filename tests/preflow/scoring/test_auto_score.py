@@ -1,5 +1,6 @@
 """Scoring writes the same scores to the log and to the artifact, and does nothing twice."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,10 +74,16 @@ def score(encoder: Encoder, database_url: str, tmp_path: Path) -> Callable[..., 
 def test_scores_are_worked_out_and_summed_up(score: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     summary = score()
     first, second = read_rows(tmp_path / "scored", ScoredGeneration)
-    assert first.scores == {"relevance": 1.0, "ended_properly": 1.0, "reference_similarity": None}
+    assert first.scores == {
+        "relevance": pytest.approx(math.tanh(1 / 0.4)),
+        "ended_properly": 1.0,
+        "reference_similarity": None,
+    }
     assert first.score_reasons == {"reference_similarity": "no reference"}
-    assert [first.reward_score, second.reward_score] == pytest.approx([1.0, 3 * 0.6 / 4])
-    assert summary["mean_relevance"] == pytest.approx(0.8)
+    assert [first.reward_score, second.reward_score] == pytest.approx(
+        [(3 * math.tanh(1 / 0.4) + 1) / 4, 3 * math.tanh(0.6 / 0.4) / 4]
+    )
+    assert summary["mean_relevance"] == pytest.approx((math.tanh(1 / 0.4) + math.tanh(0.6 / 0.4)) / 2)
     assert summary["mean_reference_similarity"] is None
     assert summary["length_rank_correlation"] == pytest.approx(-1.0)
 

@@ -1,5 +1,6 @@
 """Each metric gives the value worked out by hand, and stays between 0 and 1 whatever the text."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from preflow.scoring.length_fit import fit
 from preflow.scoring.metric import Embed, ScoredText
 from preflow.scoring.registry import METRICS
-from preflow.scoring.relevance import copied_share
 from preflow.scoring.repetition import distinct_share
 from preflow.scoring.words import distinct_n, ngrams, sentences, words
 
@@ -30,9 +30,14 @@ def score(metric: str, embed: Embed, response: str, **fields: Any) -> tuple[floa
         ("The Cat's 2 Straße, привет!", ["the", "cat's", "2", "straße", "привет"]),
         ("...", []),
         ("", []),
+        ("我喜欢猫。", ["我喜", "喜欢", "欢猫"]),
+        ("好。Python3 で書く", ["好", "python3", "で書", "書く"]),
+        ("น้ำดี", ["น้", "้ำ", "ำด", "ดี"]),
     ],
 )
-def test_words_are_lower_case_and_keep_their_apostrophes(text: str, expected: list[str]) -> None:
+def test_words_are_lower_case_and_pairs_of_characters_where_no_spaces_are_written(
+    text: str, expected: list[str]
+) -> None:
     assert words(text) == expected
 
 
@@ -61,21 +66,29 @@ def test_distinct_n_without_any_n_gram_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "cosine"),
-    [("east winds", 1.0), ("northeast winds", 0.6), ("north winds", 0.0), ("west winds", 0.0)],
+    ("response", "expected"),
+    [
+        ("easterly winds", math.tanh(1 / 0.4)),  # cosine 1 with and without the words of the prompt
+        ("northeast winds", math.tanh(0.6 / 0.4)),
+        ("north winds", 0.0),
+        ("west winds", 0.0),
+    ],
 )
-def test_relevance_is_the_cosine_and_never_negative(embed: Embed, response: str, cosine: float) -> None:
-    assert score("relevance", embed, response)[0] == pytest.approx(cosine)
+def test_relevance_is_made_of_cosines_and_never_negative(embed: Embed, response: str, expected: float) -> None:
+    assert score("relevance", embed, response, prompt="Eastward ho!")[0] == pytest.approx(expected)
 
 
-def test_what_is_copied_from_the_prompt_does_not_count_as_relevant(embed: Embed) -> None:
-    # Runs of the answer: "go to the", "to the east", "the east now"; the first two stand in the prompt.
-    text = ScoredText("How to go to the East?", "Go to the east now", True)
-    assert copied_share(text) == pytest.approx(2 / 3)
-    (found,) = METRICS["relevance"].score([text], embed)
-    assert found.value == pytest.approx(1 / 3)
-    assert copied_share(ScoredText("a b c", "a b c", True)) == 1.0
-    assert copied_share(ScoredText("a b c", "a b", True)) == 0.0
+def test_relevance_counts_above_all_what_the_answer_adds(embed: Embed) -> None:
+    # With its copied word the answer points east (cosine 1), without it north (cosine 0).
+    assert score("relevance", embed, "East, that is by north", prompt="east")[0] == 0.0
+
+
+def test_relevance_falls_with_what_is_copied(embed: Embed) -> None:
+    # The stems are boat, sail and east: two of three are copied, the own share is (1 / 3) / (1 / 2) = 2/3.
+    assert score("relevance", embed, "Boats sail east.", prompt="Sail east?")[0] == pytest.approx(
+        math.tanh((2 / 3) ** 0.5 / 0.4)
+    )
+    assert score("relevance", embed, "East, sail!", prompt="Sail east?")[0] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -95,6 +108,20 @@ def test_repetition_is_the_share_of_distinct_runs(embed: Embed, response: str, e
     assert score("repetition", embed, response)[0] == pytest.approx(expected)
 
 
+def test_scripts_without_spaces_have_length_repetition_and_own_words(embed: Embed) -> None:
+    assert score("length_fit", embed, "今天天气很好")[0] == pytest.approx(5 / 12)  # five pairs of characters
+    assert score("repetition", embed, "哈哈哈哈哈哈哈")[0] == pytest.approx(
+        1 / 4
+    )  # six pairs, four equal runs of three
+    assert score("own_words", embed, "我喜欢猫", prompt="你喜欢狗吗")[0] == 1.0  # one of three pairs is the prompt's
+    assert score("own_words", embed, "我也喜欢狗吗", prompt="你喜欢狗吗")[0] == pytest.approx(2 * 2 / 5)
+    for prompt in ("你喜欢狗吗", "犬が好きですか", "คุณชอบแมวไหม"):
+        assert score("own_words", embed, prompt, prompt=prompt)[0] == 0.0
+        assert score("relevance", embed, prompt, prompt=prompt)[0] == 0.0
+        assert score("relevance", embed, prompt[2:], prompt=prompt)[0] == 0.0, "wherever the copy starts"
+    assert sentences("今天天气很好。我们去公园。") == ["今天天气很好。", "我们去公园。"]
+
+
 @pytest.mark.parametrize(
     ("count", "expected"),
     [(0, 0.0), (3, 0.25), (6, 0.5), (12, 1.0), (80, 1.0), (160, 0.5), (240, 0.0), (500, 0.0)],
@@ -102,6 +129,19 @@ def test_repetition_is_the_share_of_distinct_runs(embed: Embed, response: str, e
 def test_length_fit_rises_to_12_words_and_falls_after_80(embed: Embed, count: int, expected: float) -> None:
     assert fit(count) == pytest.approx(expected)
     assert score("length_fit", embed, "word " * count)[0] == pytest.approx(expected)
+
+
+def test_coherence_embeds_the_sentences_of_all_answers_at_once(embed: Embed) -> None:
+    calls = []
+
+    def counting(texts: Sequence[str]) -> NDArray[np.float32]:
+        calls.append(list(texts))
+        return embed(texts)
+
+    responses = ["Go east. Go northeast.", "No.", "Go north. Go northeast. Go north."]
+    found = METRICS["coherence"].score([ScoredText("p", response, True) for response in responses], counting)
+    assert [one.value for one in found] == [pytest.approx(0.6), None, pytest.approx(0.8)]
+    assert len(calls) == 1
 
 
 def test_coherence_is_the_mean_cosine_of_neighbours(embed: Embed) -> None:

@@ -1,10 +1,12 @@
 """A metric has one role in a run, and texts are encoded once."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from preflow.errors import PreflowError
 from preflow.scoring import registry
@@ -12,7 +14,10 @@ from preflow.scoring.label import label_score, scorer_digest
 from preflow.scoring.metric import Embed, ScoredText
 from preflow.scoring.registry import METRICS, check, check_names, check_roles, encoding, remembering, score_texts
 
-KNOWN = ["relevance", "ended_properly", "repetition", "length_fit", "coherence", "reference_similarity"]
+KNOWN = [
+    "relevance", "ended_properly", "fluency", "repetition", "length_fit", "own_words", "word_order", "coherence",
+    "reference_similarity",
+]  # fmt: skip
 
 
 def test_a_metric_has_the_name_of_its_module() -> None:
@@ -74,12 +79,24 @@ def test_the_scorers_digest_sees_metrics_weights_and_encoder() -> None:
 
 
 def test_only_the_named_metrics_are_scored(embed: Embed) -> None:
-    texts = [ScoredText("east", "east", True), ScoredText("east", "north", False)]
+    texts = [ScoredText("to the east", "east winds", True), ScoredText("to the east", "north", False)]
     scores = score_texts(texts, ["relevance", "ended_properly"], embed)
     assert {name: [one.value for one in found] for name, found in scores.items()} == {
-        "relevance": [1.0, 0.0],
+        "relevance": [pytest.approx(np.tanh(1 / 0.4)), 0.0],
         "ended_properly": [1.0, 0.0],
     }
+
+
+def test_metrics_of_one_call_share_the_vectors_of_a_text(embed: Embed) -> None:
+    seen: list[str] = []
+
+    def counting(texts: Sequence[str]) -> NDArray[np.float32]:
+        seen.extend(texts)
+        return embed(texts)
+
+    text = ScoredText("to the east", "Go northeast. Go north.", True, "Go north.")
+    score_texts([text, text], ["relevance", "coherence", "reference_similarity"], counting)
+    assert sorted(seen) == sorted({"to the east", text.response, "Go northeast.", "Go north."})
 
 
 class Encoder:
