@@ -24,7 +24,7 @@ LOCKED := $(PIP) install --require-hashes --no-deps --no-build-isolation --use-p
 # One thread for each worker of a test run: with more they compete for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help install run test test-e2e lint format bench-attention bench-sampler bench-ppo lock clean FORCE
+.PHONY: help install run test test-e2e lint format bench-attention bench-sampler bench-ppo bench-learning lock clean FORCE
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-sampler: install ## The sampler against transformers' generate.
 
 bench-ppo: install $(TRL_VENV)/.installed ## PPO against TRL's last PPOTrainer, which gets its own environment.
 	@$(BIN)/python -m benchmarks.ppo $(TRL_VENV)/bin/python $(ARGS)
+
+bench-learning: install ## Runs of the loop over settings and seeds: make bench-learning ARGS="runs.jsonl --seeds 0 1 2"
+	@$(BIN)/python -m benchmarks.learning $(ARGS)
 
 lock: ## Writes requirements/*.lock from pyproject.toml: make lock ARGS="--upgrade"
 	@scripts/lock $(ARGS)
