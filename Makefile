@@ -54,7 +54,7 @@ bench-attention: install ## Grouped attention against PyTorch's fused kernel.
 bench-sampler: install ## The sampler against transformers' generate.
 	@$(BIN)/python -m benchmarks.sampler
 
-bench-ppo: install $(TRL_VENV)/.installed ## PPO against TRL's last PPOTrainer, which gets its own environment.
+bench-ppo: install $(TRL_VENV)/.installed ## PPO against TRL, whose last PPOTrainer gets its own environment.
 	@$(BIN)/python -m benchmarks.ppo $(TRL_VENV)/bin/python $(ARGS)
 
 lock: ## Writes requirements/*.lock from pyproject.toml: make lock ARGS="--upgrade"
