@@ -1,7 +1,7 @@
 """All sides in turn, on prompts of about 48 tokens; what each of them does is in `sides.py`.
 
-python -m benchmarks.ppo TRL_PYTHON [--updates N]; the last line is JSON. `make bench-ppo` makes TRL's
-environment.
+python -m benchmarks.ppo TRL_PYTHON [--updates N] [--rows FILE]; the last line is JSON. `make bench-ppo` makes TRL's
+environment. Each finished run is a line of FILE at once, and a run that was interrupted continues there.
 """
 
 import json
@@ -13,30 +13,50 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.ppo.sides import SIDES, WHOLE_TRL, make_inputs, rows_of, settings_of
+from preflow.code_digest import code_digest
 from preflow.ppo import PPOConfig
 
 _PHASES = ("sampling", "scoring", "evaluation", "update")
 _EPISODES = PPOConfig().batch_size  # an update
 
 
-def main(trl_python: str, updates: int) -> None:
-    """Prints a table of all sides, then as JSON the same figures and the ratios over TRL.
-
-    The sides run forth and back, so that a machine that becomes faster or slower meanwhile favours none of them.
-    """
+def main(trl_python: str, updates: int, file: Path) -> None:
+    """Prints a table of all sides, then as JSON the same figures and the ratios over TRL."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
-    twice = [name for name, side in SIDES.items() if side.runs == 2]
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        make_inputs(folder)
-        for name in (*SIDES, *reversed(twice)):
-            found = rows_of(name, trl_python, folder, settings_of(name, updates))
-            rows[name] += found[1:] or found  # in the first update memory is laid out
+    for name, found in finished_runs(trl_python, updates, file):
+        rows[name] += found[1:] or found  # in the first update memory is laid out
     sides = {name: means(found) for name, found in rows.items()}
     for name, side in sides.items():
         print(table_row(name, side))
     figures = {name: {key: round(value, 3) for key, value in side.items()} for name, side in sides.items()}
     print(json.dumps({**ratios(sides), "updates": updates, "sides": figures}))
+    file.unlink()
+
+
+def finished_runs(trl_python: str, updates: int, file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Every run's side and rows. `file` gets a line as soon as a run is done; what it holds already is not run again.
+
+    The sides run forth and back, so that a machine that becomes faster or slower meanwhile favours none of them.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    done = {json.dumps(line["run"]): line["rows"] for line in lines}
+    code = code_digest("preflow.ppo.trainer")
+    twice = [name for name, side in SIDES.items() if side.runs == 2]
+    runs = []
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for number, name in enumerate((*SIDES, *reversed(twice))):
+            settings = settings_of(name, updates)
+            run = json.dumps({"number": number, "side": name, "settings": settings, "code": code})
+            if run not in done:
+                if not list(folder.iterdir()):
+                    make_inputs(folder)
+                done[run] = rows_of(name, trl_python, folder, settings)
+                with file.open("a") as output:
+                    output.write(json.dumps({"run": json.loads(run), "rows": done[run]}) + "\n")
+            runs.append((name, done[run]))
+    return runs
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -84,5 +104,6 @@ if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m benchmarks.ppo", description=__doc__)
     parser.add_argument("trl_python", help="Python of the environment with TRL 1.12")
     parser.add_argument("--updates", type=int, default=2, help="updates a run; the first does not count")
+    parser.add_argument("--rows", type=Path, default=Path("build/bench-ppo.jsonl"), help="file of finished runs")
     arguments = parser.parse_args()
-    main(arguments.trl_python, arguments.updates)
+    main(arguments.trl_python, arguments.updates, arguments.rows)
