@@ -4,7 +4,7 @@
 #   PYTHON=python3.12            the Python that .venv is made from
 #   TORCH_PIP_OPTIONS="..."      options for the download of torch: on a machine without a GPU, "--index-url" with an
 #                                index of CPU builds saves several GB
-#   ARGS="--seed 2"              passed through to `preflow run rlhf`
+#   ARGS="--seed 2"              passed through to `preflow run rlhf`, the benchmark of PPO and `lock`
 #   PYTEST_OPTIONS="-k store"    passed through to pytest
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -54,7 +54,8 @@ bench-attention: install ## Grouped attention against PyTorch's fused kernel.
 bench-sampler: install ## The sampler against transformers' generate.
 	@$(BIN)/python -m benchmarks.sampler
 
-bench-ppo: install $(TRL_VENV)/.installed ## PPO against TRL's last PPOTrainer, which gets its own environment.
+bench-ppo: install $(TRL_VENV)/.installed ## PPO against TRL, whose last PPOTrainer gets its own environment.
+	@$(BIN)/python -m benchmarks.ppo.equality $(TRL_VENV)/bin/python
 	@$(BIN)/python -m benchmarks.ppo $(TRL_VENV)/bin/python $(ARGS)
 
 bench-learning: install ## Runs of the loop over settings and seeds: make bench-learning ARGS="runs.jsonl --seeds 0 1 2"

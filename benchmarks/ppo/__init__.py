@@ -1,1 +1,1 @@
-"""PPO of preflow against the last PPOTrainer of TRL, on the same prompts with the same models."""
+"""PPO of preflow against TRL, on the same prompts with the same models."""

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ppo.sides import make_inputs, preflow_command, rows_of, trl_command
+from benchmarks.ppo.sides import make_inputs, rows_of, settings_of
 from preflow.report.curves import nice_ticks
 
 _TRL_LEARNING_RATE = 2e-5  # of whole models, several times TRL's default, to see something in few updates
@@ -25,17 +25,16 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 360, 170, 58, 52, 64
 
 def main(trl_python: str, output: Path, updates: int) -> None:
     """Runs the sides in turn and writes what they reported."""
-    for_trl = {"updates": updates, "learning_rate": _TRL_LEARNING_RATE, "dtype": "float32"}
     runs = {
-        "preflow, defaults": (preflow_command(), {"updates": _MORE * updates}),
-        "TRL 1.12, float32": (trl_command(trl_python), for_trl),
+        "preflow, defaults": settings_of("preflow, defaults", _MORE * updates),
+        "TRL 1.12, float32": settings_of("TRL 1.12, float32", updates, learning_rate=_TRL_LEARNING_RATE),
     }
     table: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         make_inputs(Path(scratch))
-        for side, (command, settings) in runs.items():
+        for side, settings in runs.items():
             elapsed = 0.0
-            for row in rows_of(command, Path(scratch), settings):
+            for row in rows_of(side, trl_python, Path(scratch), settings):
                 elapsed += row["seconds"]
                 kept = {name: round(row[name], 4) for name in _ROWS}
                 table.append({"side": side, "episode": row["episodes"], "elapsed": round(elapsed, 1), **kept})

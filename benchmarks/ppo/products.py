@@ -11,8 +11,10 @@ import torch
 from benchmarks.ppo.inputs import POLICY, PROMPT_TOKENS
 from benchmarks.timing import best_seconds
 from preflow.models import load_causal_lm, preferred_dtype
+from preflow.ppo import PPOConfig
 
-_EPISODES, _RESPONSE, _EPOCHS, _MODELS, _AT_ONCE, _ROUNDS = 32, 58, 4, 2, 2048, 10
+_EPISODES, _EPOCHS = PPOConfig().batch_size, PPOConfig().epochs
+_RESPONSE, _MODELS, _AT_ONCE, _ROUNDS = 58, 2, 2048, 10
 
 
 def main() -> None:
