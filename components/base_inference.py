@@ -14,7 +14,6 @@ def base_inference(
     policy_digest: str,
     target_sequence_length: int,
     max_prompts: int,
-    num_validation_prompts: int,
     temperatures: list[float],
     seed: int,
     code_version: str,
@@ -29,7 +28,6 @@ def base_inference(
         policy_digest: Digest of its files; only in the cache key.
         target_sequence_length: Longest answer of training in tokens; answers are compared up to twice that.
         max_prompts: Largest number of test prompts that are answered.
-        num_validation_prompts: Largest number of validation prompts that are answered.
         temperatures: Sampling temperatures to judge at; 0 is greedy.
         seed: Seed of the sampling.
         code_version: Digest of this step's code; only in the cache key.

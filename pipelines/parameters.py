@@ -88,7 +88,7 @@ def _filled_in(name: str, type: Any, help: str) -> Parameter:
 
 
 _LABEL_WEIGHTS = {"relevance": 1.5, "fluency": 0.6, "ended_properly": 0.5, "repetition": 0.2, "length_fit": 0.2}
-_MONITORS = ["own_words", "word_order", "coherence", "reference_similarity"]
+_MONITORS = ["own_words", "word_order"]  # which rest on no model
 _MODEL = "(a packaged name, a Hugging Face id, a folder or a gs:// folder)"
 _FILE = "(path or gs:// URI of JSON Lines, or packaged:"
 _ENCODER = "all-MiniLM-L6-v2"

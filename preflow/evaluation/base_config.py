@@ -23,10 +23,8 @@ class BaseInferenceConfig(AnswerSettings):
     """Which prompts the base model answers, and at which temperatures."""
 
     max_prompts: int = Field(128, ge=0, description="test prompts to answer, in the order of their ids; 0 takes all")
-    num_validation_prompts: int = Field(
-        64,
-        ge=0,
-        description="validation prompts to answer, which choose the base model's best temperature; 0 takes all",
+    max_validation_prompts: int = Field(
+        32, ge=1, description="validation prompts to answer, which choose the base model's best temperature"
     )
     temperatures: list[float] = Field(
         [0.0, 0.7], description="sampling temperatures to judge at; 0, greedy, must be one of them"

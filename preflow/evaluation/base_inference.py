@@ -32,7 +32,7 @@ def base_inference(
         PreflowError: An input is invalid.
     """
     known = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)
-    validation = [row for row in known if row.split == "validation"][: config.num_validation_prompts]
+    validation = [row for row in known if row.split == "validation"][: config.max_validation_prompts]
     test = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: config.max_prompts or None]
     jobs = [(validation, temperature) for temperature in TEMPERATURES if validation]
     jobs += [(test, temperature) for temperature in config.temperatures]

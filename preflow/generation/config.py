@@ -13,7 +13,7 @@ class GenerationConfig(ModelSettings):
 
     num_prompts: int = Field(128, ge=0, description="train prompts to answer, in the order of their ids; 0 takes all")
     num_validation_prompts: int = Field(
-        64, ge=0, description="validation prompts to answer, for choices and measurements; 0 takes all"
+        64, ge=0, description="validation prompts to answer, which the reward model is measured on; 0 takes all"
     )
     num_samples: int = Field(4, ge=1, description="answers per prompt")
     temperature: float = Field(ge=0, description="sampling temperature; 0 takes the most likely token")

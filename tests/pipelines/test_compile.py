@@ -134,7 +134,7 @@ def test_the_loop_has_every_parameter_of_the_table(compiled: dict[str, Path]) ->
     assert declared == set(PARAMETERS) - {"record_run_code"}
     classic = set(_spec(compiled["rlhf_from_preferences"])["root"]["inputDefinitions"]["parameters"])
     assert declared - classic - BY_LAUNCHER == {
-        "num_prompts", "num_samples", "label_weights", "min_score_gap"
+        "num_prompts", "num_validation_prompts", "num_samples", "label_weights", "min_score_gap"
     }  # fmt: skip
 
 

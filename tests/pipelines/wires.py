@@ -68,7 +68,6 @@ _BASE = {
     "policy_digest": "policy_digest",
     "target_sequence_length": "target_sequence_length",
     "max_prompts": "eval_max_prompts",
-    "num_validation_prompts": "num_validation_prompts",
     "temperatures": "eval_temperatures",
     "seed": "seed",
     "code_version": "base_inference_code",

@@ -37,7 +37,7 @@ def test_train_prompts_are_not_answered(policy_folder: Path, tmp_path: Path) -> 
 
 
 def test_the_first_prompts_by_id_are_answered(policy_folder: Path, tmp_path: Path) -> None:
-    _, replies = run(policy_folder, tmp_path, max_prompts=2, num_validation_prompts=1, temperatures=[0.0])
+    _, replies = run(policy_folder, tmp_path, max_prompts=2, max_validation_prompts=1, temperatures=[0.0])
     assert [row.prompt_id for row in replies if row.split == "test"] == sorted(
         row.prompt_id for row in questions(5, split="test")
     )[:2]
