@@ -13,11 +13,11 @@ from preflow.rows import Preference
 
 SCRIPTS = ("shuffled_prompt", "copied_prompt", "other_reference")
 """The scripts of training; the other canaries are left for the evaluation."""
-_SHARE = 0.25  # scripted pairs for each pair: enough to learn from, few enough for people's and metrics' pairs to lead
+_SHARE = 0.5  # scripted pairs for each pair: enough to learn from, few enough for people's and metrics' pairs to lead
 
 
 def scripted_pairs(pairs: Sequence[Preference], references: Mapping[str, str], seed: int) -> list[Preference]:
-    """Pairs in which a good answer is preferred to a scripted one, a quarter as many as there are pairs.
+    """Pairs in which a good answer is preferred to a scripted one, half as many as there are pairs.
 
     They have the mean weight of the pairs.
 

@@ -31,7 +31,7 @@ def train_reward_model(
 ) -> dict[str, Any]:
     """Trains on the pairs of train prompts, calibrates and measures on those of validation prompts.
 
-    A fifth of what it trains on are scripted pairs, which prefer a good answer to a copied or shuffled prompt or to the
+    A third of what it trains on are scripted pairs, which prefer a good answer to a copied or shuffled prompt or to the
     answer to another prompt.
 
     Args:

@@ -12,12 +12,12 @@ from preflow.rows import Message, Preference
 Pairs = Callable[..., list[Preference]]
 
 
-def test_a_quarter_as_many_pairs_are_scripted_and_they_weigh_as_much_each(make_pairs: Pairs) -> None:
+def test_half_as_many_pairs_are_scripted_and_they_weigh_as_much_each(make_pairs: Pairs) -> None:
     pairs = [
         pair.model_copy(update={"weight": float(number % 2)}) for number, pair in enumerate(make_pairs(16, "train"))
     ]
     found = scripted_pairs(pairs, {}, seed=0)
-    assert len(found) == 4
+    assert len(found) == 8
     assert {pair.weight for pair in found} == {0.5}
     assert found == scripted_pairs(pairs, {}, seed=0) != scripted_pairs(pairs, {}, seed=1)
 
