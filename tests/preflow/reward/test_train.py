@@ -133,7 +133,7 @@ def test_a_simple_preference_is_learnt(
     assert summary["accuracy"] > 0.9
     assert summary["accuracy_low"] <= summary["accuracy"] <= summary["accuracy_high"]
     assert (summary["train_pairs"], summary["validation_pairs"]) == (120, 30)
-    assert summary["scripted_pairs"] == 30 / 150
+    assert summary["scripted_pairs"] == 60 / 180
 
 
 def test_an_encoder_learns_that_a_copy_is_no_answer(make_pairs: Pairs, encoder_folder: Path) -> None:
