@@ -43,6 +43,19 @@ def launched(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch)
     return run
 
 
+def test_another_threshold_of_promotion_evaluates_nothing_again(
+    launched: Callable[..., Any], database_url: str
+) -> None:
+    first = launched("rlhf")
+    stricter = launched("rlhf", max_kl=1.0)
+    assert set(stricter["cached"]) == _EVERY_STEP_BUT_THE_RECORD - {"promote"}
+    assert (first["promoted"], stricter["promoted"]) == (True, False)
+    with connect(database_url) as connection:
+        recorded = {run.run_id: run for run in list_runs(connection)}[stricter["run_id"]]
+    assert recorded.promotion_reason == stricter["reason"] == stricter["verdict"]["reason"]
+    assert "1 are allowed" in stricter["reason"]
+
+
 def test_the_loop_is_recorded_and_the_same_run_again_comes_from_the_cache(
     launched: Callable[..., Any], database_url: str
 ) -> None:
