@@ -11,7 +11,9 @@ import torch
 from preflow.generation.sampler import Samples, sample
 from preflow.identity import prompt_id
 from preflow.models import load_tokenizer
+from preflow.ppo import trainer
 from preflow.ppo.algorithm import RewardStatistics
+from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Critic, Policy
 from preflow.ppo.prefix_packing import Episodes
@@ -147,3 +149,20 @@ def plain_logprobs(model: Any, episodes: Episodes, heat: float = 1.0) -> list[to
 @pytest.fixture
 def by_row() -> Callable[..., list[torch.Tensor]]:
     return plain_logprobs
+
+
+@pytest.fixture
+def weights_after(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """The trained weights before the first update and after each, as the run fills them in."""
+    after: list[dict[str, torch.Tensor]] = []
+    learn = trainer.update
+
+    def noted(policy: Policy, *arguments: Any) -> Any:
+        if not after:
+            after.append(trained_weights(policy))
+        stats = learn(policy, *arguments)
+        after.append(trained_weights(policy))
+        return stats
+
+    monkeypatch.setattr(trainer, "update", noted)
+    return after

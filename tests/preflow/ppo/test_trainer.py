@@ -17,7 +17,6 @@ from preflow.errors import PreflowError
 from preflow.identity import split_of
 from preflow.models import adapter_base, load_causal_lm, load_tokenizer
 from preflow.ppo import PPOConfig, ppo_optimize, trainer
-from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.policy import Policy
 from preflow.ppo.sampling_copy import SamplingCopy
 from preflow.reward.model import RewardModel
@@ -293,23 +292,6 @@ def test_a_run_that_reached_its_threshold_ends_and_says_why(
     )
     assert summary["written_update"] == 2
     assert summary["optimizer_steps"] + summary["skipped_steps"] + summary["left_out_steps"] == summary["planned_steps"]
-
-
-@pytest.fixture
-def weights_after(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
-    """The trained weights before the first update and after each, as the run fills them in."""
-    after: list[dict[str, torch.Tensor]] = []
-    learn = trainer.update
-
-    def noted(policy: Policy, *arguments: Any) -> Any:
-        if not after:
-            after.append(trained_weights(policy))
-        stats = learn(policy, *arguments)
-        after.append(trained_weights(policy))
-        return stats
-
-    monkeypatch.setattr(trainer, "update", noted)
-    return after
 
 
 def test_a_sampler_that_does_not_follow_is_warned_of_once(

@@ -14,8 +14,6 @@ from safetensors.torch import load_file
 
 from preflow.errors import PreflowError
 from preflow.identity import split_of
-from preflow.ppo import trainer
-from preflow.ppo.checkpoint import trained_weights
 from preflow.ppo.config import PPOConfig
 from preflow.ppo.policy import Policy
 from preflow.ppo.prefix_packing import unpacked
@@ -219,19 +217,9 @@ def test_a_hacked_reward_is_warned_of(
 )
 def test_the_best_policy_is_kept(
     run: Callable[..., Any], config: PPOConfig, judged: Callable[..., None], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, looks: tuple[tuple[float, float, float], ...], settings: Any, best: int,
+    weights_after: list[dict[str, torch.Tensor]], looks: tuple[tuple[float, float, float], ...], settings: Any,
+    best: int,
 ) -> None:  # fmt: skip
-    after: list[dict[str, torch.Tensor]] = []
-    learn = trainer.update
-
-    def noted(policy: Policy, *arguments: Any) -> Any:
-        if not after:
-            after.append(trained_weights(policy))
-        stats = learn(policy, *arguments)
-        after.append(trained_weights(policy))
-        return stats
-
-    monkeypatch.setattr(trainer, "update", noted)
     judged(*looks)
     summary, _ = run(
         replace(config, train_steps=3, eval_steps=1, keep_best=True, **{"normalize_reward": False, **settings})
@@ -240,4 +228,6 @@ def test_the_best_policy_is_kept(
     saved = load_file(tmp_path / "tuned/adapter_model.safetensors")
     for name, value in saved.items():
         inside = "model." + name.replace(".weight", ".default.weight")
-        assert [torch.equal(value, weights[inside]) for weights in after].index(True) == best or "lora_A" in name
+        assert [torch.equal(value, weights[inside]) for weights in weights_after].index(
+            True
+        ) == best or "lora_A" in name
