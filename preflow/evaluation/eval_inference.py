@@ -28,7 +28,7 @@ _KL_PROMPTS = 64  # enough, as whole distributions have little variance; and the
 _GREEDY = 0.0
 _MODELS = ("base", "tuned")
 ValueT = TypeVar("ValueT")
-Replies = Mapping[float, Sequence[Reply]]
+Replies = dict[float, Sequence[Reply]]
 """Answers by temperature, each in the order of the prompts."""
 
 
@@ -41,8 +41,8 @@ class _Answers(NamedTuple):
         kl: KL of the tuned from the base model, in nats per response, of the first prompts.
     """
 
-    base: dict[float, Sequence[Reply]]
-    tuned: dict[float, Sequence[Reply]]
+    base: Replies
+    tuned: Replies
     kl: list[float]
 
 
@@ -158,7 +158,7 @@ def eval_inference(
     return summary
 
 
-def _by_temperature(replies: Sequence[Reply], split: str) -> dict[float, Sequence[Reply]]:
+def _by_temperature(replies: Sequence[Reply], split: str) -> Replies:
     found: dict[float, list[Reply]] = {}
     for row in replies:
         if row.split == split:
@@ -166,21 +166,19 @@ def _by_temperature(replies: Sequence[Reply], split: str) -> dict[float, Sequenc
     return dict(sorted(found.items()))
 
 
-def _answer(
-    base_model: str, policy: str, base: dict[float, Sequence[Reply]], best: float | None, config: EvaluationConfig
-) -> _Answers:
+def _answer(base_model: str, policy: str, base: Replies, best: float | None, config: EvaluationConfig) -> _Answers:
     """The tuned model's answers, those of the base that are missing, and the KL; the models are released afterwards."""
     prompts: Sequence[Prompt] = base[_GREEDY]
     tokenizer, base_lm, tuned_lm = load_tokenizer(base_model), load_causal_lm(base_model), load_causal_lm(policy)
     for model in (base_lm, tuned_lm):
         pack_linear_layers(model)
-    tuned = {
+    tuned: Replies = {
         at: answer(f"answers of the tuned model at {at:g}", tuned_lm, tokenizer, prompts, at, config) for at in base
     }
     if best is not None and best not in base:
         base = {**base, best: answer(f"answers of the base at {best:g}", base_lm, tokenizer, prompts, best, config)}
     kl = kl_per_response(tuned_lm, base_lm, tokenizer, prompts[:_KL_PROMPTS], config.temperature, config)
-    return _Answers(base, dict(tuned), kl)
+    return _Answers(base, tuned, kl)
 
 
 def _evaluations(

@@ -1,4 +1,4 @@
-"""The two tables of a report: win rates by judge, and both models' measures side by side."""
+"""The tables of a report: win rates, scripted answers, what judges rest on, and both models' measures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -101,7 +101,7 @@ def test_looking_up_the_rarest_words_loses_no_pair(choices: random.Random) -> No
 
 
 def by_comparing_all(candidates: Mapping[str, str], of: Mapping[str, str]) -> set[str]:
-    """The same by definition."""
+    """What the definition gives, by comparing each candidate with each prompt."""
     bags = {name: set(text.split()) for name, text in {**candidates, **of}.items()}
     weight = {
         word: math.log((len(bags) + 1) / count)
