@@ -19,33 +19,38 @@ def answer(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[Prompt],
-    temperature: float,
+    temperatures: Sequence[float],
     config: AnswerSettings,
-) -> list[Reply]:
-    """One answer to each prompt, in order. `label` names the progress bar.
+) -> dict[float, list[Reply]]:
+    """By temperature, one answer to each prompt, in order. `label` names the progress bar.
 
     The random numbers belong to the prompt: whatever model answers at whatever temperature draws with the same ones.
     """
+    asked = [prompt for prompt in prompts for _ in temperatures]  # side by side, so that each prompt is read once
+    heats = [*temperatures] * len(prompts)
     replies: dict[int, Reply] = {}
     for rows, samples, _ in sample_batches(
         model,
         tokenizer,
-        prompts,
-        uniforms=_uniforms(prompts, config.seed, config.max_tokens),
-        temperature=temperature,
+        asked,
+        uniforms=_uniforms(asked, config.seed, config.max_tokens),
+        temperatures=heats,
         batch_size=config.batch_size,
         label=label,
     ):
         columns = (rows, decode(samples, tokenizer), samples.lengths.tolist(), samples.stopped.tolist())
         for row, response, tokens, stopped in zip(*columns, strict=True):
             replies[row] = Reply(
-                **prompts[row].model_dump(include=set(Prompt.model_fields)),
-                temperature=temperature,
+                **asked[row].model_dump(include=set(Prompt.model_fields)),
+                temperature=heats[row],
                 response=response,
                 tokens=tokens,
                 finish_reason="stop" if stopped else "length",
             )
-    return [replies[row] for row in range(len(prompts))]
+    return {
+        temperature: [replies[row] for row in range(number, len(asked), len(temperatures))]
+        for number, temperature in enumerate(temperatures)
+    }
 
 
 def kl_per_response(
@@ -63,7 +68,7 @@ def kl_per_response(
         tokenizer,
         prompts,
         uniforms=_uniforms(prompts, config.seed, config.target_sequence_length),
-        temperature=temperature,
+        temperatures=[temperature] * len(prompts),
         batch_size=config.batch_size,
         label="KL from the base",
     ):
@@ -82,7 +87,12 @@ def _kl(tuned: Any, base: Any, samples: Samples, temperature: float, rows_at_onc
     positions = (attention.cumsum(1) - 1).clamp(min=0)
     sums: list[float] = []
     for rows in torch.arange(len(samples.ids), device=device()).split(rows_at_once):  # type: ignore[no-untyped-call]
-        inputs = {"input_ids": samples.ids[rows], "attention_mask": attention[rows], "position_ids": positions[rows]}
+        used = slice(int(samples.prompt_mask[rows].long().argmax(1).min()), None)  # without the padding that all share
+        inputs = {
+            "input_ids": samples.ids[rows, used],
+            "attention_mask": attention[rows, used],
+            "position_ids": positions[rows, used],
+        }
         keep = samples.response_mask.shape[1] + 1  # the position before a token predicts it
         logp, logq = (
             model(**inputs, use_cache=False, logits_to_keep=keep)

@@ -34,14 +34,12 @@ def base_inference(
     known = sorted(read_rows(prompts, Prompt), key=lambda row: row.prompt_id)
     validation = [row for row in known if row.split == "validation"][: config.max_validation_prompts]
     test = sorted(read_rows(eval_prompts, Prompt), key=lambda row: row.prompt_id)[: config.max_prompts or None]
-    jobs = [(validation, temperature) for temperature in TEMPERATURES if validation]
-    jobs += [(test, temperature) for temperature in config.temperatures]
     tokenizer, base = load_tokenizer(model), load_causal_lm(model)
     pack_linear_layers(base)
     replies: list[Reply] = []
-    for rows, temperature in jobs:
-        label = f"answers to {rows[0].split} prompts at {temperature:g}"
-        replies += answer(label, base, tokenizer, rows, temperature, config)
+    for label, rows, temperatures in (("validation", validation, TEMPERATURES), ("test", test, config.temperatures)):
+        found = answer(f"answers to {label} prompts", base, tokenizer, rows, temperatures, config)
+        replies += [reply for answers in found.values() for reply in answers]
     write_rows(output, replies)
     return {
         "replies": len(replies),

@@ -28,7 +28,7 @@ _KL_PROMPTS = 64  # enough, as whole distributions have little variance; and the
 _GREEDY = 0.0
 _MODELS = ("base", "tuned")
 ValueT = TypeVar("ValueT")
-Replies = dict[float, Sequence[Reply]]
+Replies = Mapping[float, Sequence[Reply]]
 """Answers by temperature, each in the order of the prompts."""
 
 
@@ -129,7 +129,7 @@ def eval_inference(
             panel.reward_model,
             rows,
             read_rows(pairs, Preference),
-            encoder,
+            panel.embed,
             min_score_gap=config.min_score_gap,
             seed=config.seed,
         ),
@@ -172,11 +172,9 @@ def _answer(base_model: str, policy: str, base: Replies, best: float | None, con
     tokenizer, base_lm, tuned_lm = load_tokenizer(base_model), load_causal_lm(base_model), load_causal_lm(policy)
     for model in (base_lm, tuned_lm):
         pack_linear_layers(model)
-    tuned: Replies = {
-        at: answer(f"answers of the tuned model at {at:g}", tuned_lm, tokenizer, prompts, at, config) for at in base
-    }
+    tuned: Replies = answer("answers of the tuned model", tuned_lm, tokenizer, prompts, [*base], config)
     if best is not None and best not in base:
-        base = {**base, best: answer(f"answers of the base at {best:g}", base_lm, tokenizer, prompts, best, config)}
+        base = {**base, **answer("answers of the base at its best", base_lm, tokenizer, prompts, [best], config)}
     kl = kl_per_response(tuned_lm, base_lm, tokenizer, prompts[:_KL_PROMPTS], config.temperature, config)
     return _Answers(base, tuned, kl)
 

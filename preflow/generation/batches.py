@@ -29,7 +29,7 @@ def sample_batches(
     prompts: Sequence[Prompt],
     *,
     uniforms: Callable[[list[int]], Tensor],
-    temperature: float,
+    temperatures: Sequence[float],
     batch_size: int,
     label: str,
 ) -> Iterator[Batch]:
@@ -40,7 +40,7 @@ def sample_batches(
         tokenizer: Its tokenizer.
         prompts: Prompt rows; the same prompt may occur several times.
         uniforms: Gives the `[B, T]` random numbers in [0, 1) for the prompts at B positions; T is the token limit.
-        temperature: Sampling temperature; 0 takes the most likely token.
+        temperatures: Sampling temperature of each prompt; 0 takes the most likely token.
         batch_size: Responses per batch.
         label: Name of the progress bar, which advances when the caller asks for the next batch.
     """
@@ -56,7 +56,7 @@ def sample_batches(
                 model,
                 [encoded[prompts[row].prompt_id] for row in rows],
                 uniforms=uniforms(rows),
-                temperature=temperature,
+                temperature=torch.tensor([temperatures[row] for row in rows]),
                 eos_ids=eos_ids(model, tokenizer),
                 pad_id=tokenizer.pad_token_id,
             )

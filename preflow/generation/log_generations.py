@@ -83,7 +83,7 @@ def log_generations(
                 tokenizer,
                 [job.prompt for job in missing],
                 uniforms=lambda rows: torch.stack([uniforms_of(missing[row].generation_id, steps) for row in rows]),
-                temperature=config.temperature,
+                temperatures=[config.temperature] * len(missing),
                 batch_size=config.batch_size,
                 label="answers sampled",
             ):

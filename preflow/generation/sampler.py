@@ -52,7 +52,7 @@ def sample(
     prompts: Sequence[Sequence[int]],
     *,
     uniforms: Tensor,
-    temperature: float,
+    temperature: float | Tensor,
     eos_ids: Sequence[int],
     pad_id: int,
 ) -> Samples:
@@ -65,7 +65,7 @@ def sample(
         model: A causal language model of transformers.
         prompts: B prompts as token ids, without padding.
         uniforms: `[B, T]` float32 in [0, 1); T is the largest number of new tokens.
-        temperature: Divides the logits; 0 takes the most likely token.
+        temperature: Divides the logits; 0 takes the most likely token. One for all, or `[B]` float32, one for each.
         eos_ids: Tokens that end a response.
         pad_id: Token that fills the positions without one.
 
@@ -75,6 +75,7 @@ def sample(
     device = model.device
     uniforms = uniforms.to(device)
     batch, steps = uniforms.shape
+    temperatures = torch.as_tensor(temperature, dtype=torch.float32, device=device).expand(batch)
     prompt_ids, prompt_mask = _padded(prompts, pad_id, device)
     width, lengths = prompt_ids.shape[1], prompt_mask.sum(1)
     positions = getattr(model.config, "max_position_embeddings", None)
@@ -95,7 +96,7 @@ def sample(
     cache = block_cache(model)
     logits = _read_prompts(model, prompts, prompt_ids, prompt_mask, cache)
     for step in range(steps):
-        tokens, chosen = _draw(logits, uniforms[rows, step], temperature)
+        tokens, chosen = _draw(logits, uniforms[rows, step], temperatures[rows])
         response[rows, step] = tokens
         logprobs[rows, step] = chosen
         sampled[rows, step] = True
@@ -185,21 +186,21 @@ def _read_prompts(
     return logits[copies]
 
 
-def _draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """`[B]` tokens drawn from `[B, V]` logits and their log-probabilities.
+def _draw(logits: Tensor, uniforms: Tensor, temperatures: Tensor) -> tuple[Tensor, Tensor]:
+    """`[B]` tokens drawn from `[B, V]` logits at `[B]` temperatures, and their log-probabilities (at 1 for 0).
 
     One buffer of `[B, V]` floats is changed in place: allocating more of that size costs more than the arithmetic.
     """
     scaled = logits.float() if logits.dtype != torch.float32 else logits.clone()
-    if temperature > 0:
-        scaled.div_(temperature)
+    greedy = temperatures == 0
+    divisors = torch.where(greedy, 1.0, temperatures)[:, None]
+    scaled.div_(divisors)
     # Cumulative sums of exp(logit - highest) are the distribution function times `total`. Drawing with uniforms * total
     # saves the division, and log(total) is what separates a shifted logit from its log-probability.
     highest, best = scaled.max(-1, keepdim=True)
     cumulative = scaled.sub_(highest).exp_().cumsum_(-1)
     total = cumulative[:, -1:]
-    if temperature == 0:
-        return best.squeeze(1), -total.squeeze(1).log()
     tokens = torch.searchsorted(cumulative, uniforms[:, None] * total, right=True).clamp_(max=logits.shape[-1] - 1)
-    chosen = logits.gather(1, tokens).float() / temperature - highest - total.log()
+    tokens = torch.where(greedy[:, None], best, tokens)
+    chosen = logits.gather(1, tokens).float() / divisors - highest - total.log()
     return tokens.squeeze(1), chosen.squeeze(1)

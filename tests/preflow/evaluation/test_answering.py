@@ -50,7 +50,8 @@ def prompts() -> list[Prompt]:
 def answers(model: Any, tokenizer: Any, prompts: Sequence[Prompt], **given: Any) -> list[Reply]:
     temperature = given.pop("temperature", 0.0)
     settings: dict[str, Any] = {"target_sequence_length": TOKENS // 2, "batch_size": 4}
-    return answer("answers", model, tokenizer, prompts, temperature, AnswerSettings(**{**settings, **given}))
+    config = AnswerSettings(**{**settings, **given})
+    return answer("answers", model, tokenizer, prompts, [temperature], config)[temperature]
 
 
 @torch.no_grad()
@@ -78,6 +79,14 @@ def test_a_seed_decides_what_is_sampled(base: Any, tokenizer: Any, prompts: list
     assert answers(base, tokenizer, prompts, temperature=1.0) == first
     assert answers(base, tokenizer, prompts[3:], temperature=1.0) == first[3:], "whatever else is answered"
     assert answers(base, tokenizer, prompts, temperature=1.0, seed=1) != first
+
+
+def test_answers_at_several_temperatures_are_those_at_each(base: Any, tokenizer: Any, prompts: list[Prompt]) -> None:
+    config = AnswerSettings(target_sequence_length=TOKENS // 2, batch_size=7)
+    found = answer("answers", base, tokenizer, prompts, [0.0, 1.0, 0.5], config)
+    for temperature in (0.0, 1.0, 0.5):
+        assert found[temperature] == answers(base, tokenizer, prompts, temperature=temperature)
+    assert found[0.0] != found[1.0]
 
 
 @torch.no_grad()

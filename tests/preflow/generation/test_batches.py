@@ -17,7 +17,7 @@ def test_every_prompt_is_sampled_once_with_its_own_numbers_and_the_longest_come_
     model, tokenizer = load_causal_lm(str(policy_folder)), load_tokenizer(str(policy_folder))
     prompts = [*questions(5), *questions(2)]
     uniforms = torch.rand(len(prompts), 4, generator=torch.Generator().manual_seed(0))
-    settings = {"uniforms": lambda rows: uniforms[rows], "temperature": 1.0, "label": "answers"}
+    settings = {"uniforms": lambda rows: uniforms[rows], "temperatures": [1.0] * len(prompts), "label": "answers"}
     batches = list(sample_batches(model, tokenizer, prompts, batch_size=3, **settings))
     order = [row for batch in batches for row in batch.rows]
     assert sorted(order) == list(range(7))

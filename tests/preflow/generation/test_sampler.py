@@ -58,7 +58,9 @@ def uniforms(prompts: Sequence[Any]) -> Tensor:
     return torch.rand(len(prompts), STEPS, generator=torch.Generator().manual_seed(3))
 
 
-def drawn(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], uniforms: Tensor, heat: float = 1.0) -> Samples:
+def drawn(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], uniforms: Tensor, heat: float | Tensor = 1.0
+) -> Samples:
     return sample(
         model,
         prompts,
@@ -144,6 +146,18 @@ def test_greedy_log_probabilities_are_those_at_temperature_1(
     with torch.no_grad():
         logits = model(torch.tensor([prompts[0]]), use_cache=False).logits[0, -1]
     assert float(samples.logprobs[0, 0]) == pytest.approx(float(logits.log_softmax(-1).max()), abs=1e-4)
+
+
+def test_rows_may_have_temperatures_of_their_own(
+    model: Any, tokenizer: Any, prompts: list[list[int]], uniforms: Tensor
+) -> None:
+    heats = torch.tensor([(0.0, 1.0, 0.6)[row % 3] for row in range(len(prompts))])
+    mixed = drawn(model, tokenizer, prompts, uniforms, heat=heats)
+    for row, heat in enumerate(heats.tolist()):
+        alone = drawn(model, tokenizer, [prompts[row]], uniforms[row : row + 1], heat=heat)
+        length = int(alone.lengths)
+        assert responses(mixed)[row] == responses(alone)[0]
+        assert mixed.logprobs[row, :length].tolist() == pytest.approx(alone.logprobs[0].tolist(), abs=1e-4)
 
 
 def test_a_uniform_number_picks_the_token_in_whose_interval_it_lies() -> None:
