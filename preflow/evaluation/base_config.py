@@ -11,7 +11,7 @@ from preflow.settings import ModelSettings, require
 class AnswerSettings(ModelSettings):
     """How evaluation prompts are answered."""
 
-    batch_size: int = Field(64, ge=1, description="answers sampled at once")
+    batch_size: int = Field(128, ge=1, description="answers sampled at once")
 
     @property
     def max_tokens(self) -> int:

@@ -17,7 +17,7 @@ class GenerationConfig(ModelSettings):
     )
     num_samples: int = Field(4, ge=1, description="answers per prompt")
     temperature: float = Field(ge=0, description="sampling temperature; 0 takes the most likely token")
-    batch_size: int = Field(64, ge=1, description="answers sampled at once")
+    batch_size: int = Field(128, ge=1, description="answers sampled at once")
     shard: int = Field(0, ge=0, description="which of `num_shards` interleaved parts of the prompts to answer, from 0")
     num_shards: int = Field(1, ge=1, description="number of parts that the prompts are divided into")
 
