@@ -13,6 +13,7 @@ from preflow.identity import prompt_id, split_of
 from preflow.rows import Prompt, Reply, read_records
 
 PROMPTS = 100
+_WON_AGAINST = 32  # answers of the base: what is shown only may cost little
 
 
 def canary_check(panel: Panel) -> dict[str, dict[str, float]]:
@@ -23,30 +24,23 @@ def canary_check(panel: Panel) -> dict[str, dict[str, float]]:
     run on the packaged prompts trains on.
     """
     prompts = packaged_prompts()
-    good = [_unseen(scripted(row, row.reference or "")) for row in prompts]
-    replies = {name: [_unseen(row) for row in canary_replies(name, prompts)] for name in CANARIES}
-    scores = panel.scores([*good, *(reply for rows in replies.values() for reply in rows)])
-    parts = {name: range(start * len(good), (start + 1) * len(good)) for start, name in enumerate(CANARIES, start=1)}
-    return {
-        judge: {name: _share([column[row] for row in rows], column[: len(good)]) for name, rows in parts.items()}
-        for judge, column in scores.items()
-    }
+    good = [scripted(row, row.reference or "") for row in prompts]
+    canaries = [reply for name in CANARIES for reply in canary_replies(name, prompts)]
+    scores = panel.scores([_unseen(row) for row in [*good, *canaries]])
+    return {judge: _shares(column[len(good) :], column[: len(good)]) for judge, column in scores.items()}
 
 
 def canary_wins(panel: Panel, base: Sequence[Reply], scores: Scores) -> dict[str, dict[str, float]]:
-    """By judge and canary, the share of prompts on which the judge prefers it to the base model's answer.
+    """By judge and canary, the share of the first prompts on which the judge prefers it to the base's answer.
 
     Args:
         panel: The judges; the reward model is not asked.
         base: The base model's answers.
         scores: Their scores.
     """
-    wins: dict[str, dict[str, float]] = {}
-    for name in CANARIES:
-        column = panel.metric_scores(canary_replies(name, base))
-        for judge, found in column.items():
-            wins.setdefault(judge, {})[name] = _share(found, scores[judge])
-    return wins
+    base = base[:_WON_AGAINST]
+    found = panel.metric_scores([reply for name in CANARIES for reply in canary_replies(name, base)])
+    return {judge: _shares(column, scores[judge][: len(base)]) for judge, column in found.items()}
 
 
 def canary_replies(name: str, prompts: Sequence[Prompt]) -> list[Reply]:
@@ -78,6 +72,12 @@ def packaged_prompts() -> tuple[Prompt, ...]:
 
 def _unseen(reply: Reply) -> Reply:
     return reply.model_copy(update={"reference": None})
+
+
+def _shares(canaries: Sequence[float | None], others: Sequence[float | None]) -> dict[str, float]:
+    """By canary, the share of its answers that score higher; `canaries` holds as many scores of each as `others`."""
+    starts = {name: number * len(others) for number, name in enumerate(CANARIES)}
+    return {name: _share(canaries[start : start + len(others)], others) for name, start in starts.items()}
 
 
 def _share(canary: Sequence[float | None], other: Sequence[float | None]) -> float:
