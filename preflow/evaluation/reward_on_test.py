@@ -7,6 +7,7 @@ from preflow.evaluation.names import LABEL_SCORE
 from preflow.reward.accuracy import judge_pairs
 from preflow.reward.model import RewardModel
 from preflow.rows import Answer, Evaluation, Preference
+from preflow.scoring.metric import Embed
 
 ACCURACIES = ("accuracy", "accuracy_low", "accuracy_high", "baseline_longer", "baseline_similarity")
 
@@ -15,7 +16,7 @@ def test_accuracy(
     model: RewardModel,
     rows: Sequence[Evaluation],
     pairs: Sequence[Preference],
-    encoder: str,
+    embed: Embed,
     *,
     min_score_gap: float,
     seed: int,
@@ -28,7 +29,7 @@ def test_accuracy(
     on_test = [row for row in pairs if row.split == "test"] + _labelled(rows, min_score_gap)
     if not on_test:
         return None
-    found = judge_pairs(model, on_test, encoder, seed)
+    found = judge_pairs(model, on_test, embed, seed)
     return {"pairs": float(len(on_test)), **{name: found[name] for name in ACCURACIES}}
 
 

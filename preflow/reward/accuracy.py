@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from preflow.chat import last_user_turn
 from preflow.intervals import bootstrap_interval
-from preflow.models import autocast, load_encoder
 from preflow.reward.model import RewardModel
 from preflow.rows import Preference
-from preflow.scoring.registry import remembering
+from preflow.scoring.metric import Embed
 from preflow.scoring.words import words
 
 
-def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, seed: int) -> dict[str, Any]:
+def judge_pairs(model: RewardModel, pairs: Sequence[Preference], embed: Embed, seed: int) -> dict[str, Any]:
     """Accuracy of a reward model and of two rules on pairs, with ROC curve and confusion matrix.
 
     Ties count half. The interval is a 95 % percentile bootstrap over prompts, because pairs of one prompt are not
@@ -24,7 +23,7 @@ def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, s
     Args:
         model: Reward model; it need not be calibrated, because only differences count.
         pairs: Preference rows, at least one.
-        encoder: Reference of the sentence encoder for the rule "the answer more similar to the prompt wins".
+        embed: Embeds texts for the rule "the answer more similar to the prompt wins".
         seed: Seed of the bootstrap, and of the order in which the two sides of a pair are shown.
     """
     prompts = [pair.prompt for pair in pairs]
@@ -38,7 +37,7 @@ def judge_pairs(model: RewardModel, pairs: Sequence[Preference], encoder: str, s
         "accuracy_low": interval.low,
         "accuracy_high": interval.high,
         "baseline_longer": float(_wins(longer).mean()),
-        "baseline_similarity": float(_wins(_similarity_margins(pairs, encoder)).mean()),
+        "baseline_similarity": float(_wins(_similarity_margins(pairs, embed)).mean()),
         **_classification(margins, seed),
     }
 
@@ -47,13 +46,10 @@ def _wins(margins: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(margins > 0, 1.0, np.where(margins == 0, 0.5, 0.0))
 
 
-def _similarity_margins(pairs: Sequence[Preference], encoder: str) -> NDArray[np.float32]:
-    embed = remembering(load_encoder(encoder))
+def _similarity_margins(pairs: Sequence[Preference], embed: Embed) -> NDArray[np.float32]:
     asked = [last_user_turn(pair.prompt) for pair in pairs]
-    texts = asked, [pair.chosen for pair in pairs], [pair.rejected for pair in pairs]
-    with autocast():
-        embed([text for part in texts for text in part])  # all at once, so that batches hold texts of similar length
-    prompts, chosen, rejected = (embed(part) for part in texts)
+    texts = [*asked, *(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
+    prompts, chosen, rejected = embed(texts).reshape(3, len(pairs), -1)
     margins: NDArray[np.float32] = (prompts * (chosen - rejected)).sum(1)
     return margins
 

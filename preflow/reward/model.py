@@ -74,13 +74,15 @@ class RewardModel(nn.Module):
     def score(self, prompts: Sequence[PromptText], responses: Sequence[str]) -> Tensor:
         """`[B]` scores on the CPU: raw rewards minus `zero_point`, divided by `scale`."""
         self.eval()
-        order = sorted(range(len(responses)), key=lambda row: len(responses[row]))
+        answers = list(zip(map(str, prompts), responses, strict=True))
+        first = {answer: row for row, answer in reversed(list(enumerate(answers)))}  # an answer in several pairs
+        order = sorted(first.values(), key=lambda row: len(responses[row]))
         raw = torch.empty(len(responses))
         size = _SCORING_BATCHES.get(device().type, _SCORING_BATCH)
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             raw[rows] = self([prompts[row] for row in rows], [responses[row] for row in rows]).float().cpu()
-        return (raw - self.zero_point) / self.scale
+        return (raw[[first[answer] for answer in answers]] - self.zero_point) / self.scale
 
     def save(self, folder: Path, summary: Mapping[str, Any] | None = None) -> None:
         """Writes weights, tokenizer, zero point, scale and the summary of the training to a folder, atomically."""

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from preflow.errors import PreflowError
-from preflow.models import seeded
+from preflow.models import load_encoder, seeded
 from preflow.progress import track
 from preflow.reward.accuracy import judge_pairs
 from preflow.reward.config import RewardModelConfig
 from preflow.reward.model import RewardModel
 from preflow.reward.scripted import scripted_pairs
 from preflow.rows import Preference, Prompt, read_rows
+from preflow.scoring.registry import encoding
 
 _HEAD_RATE = 100.0  # the head is new, and has few pairs to learn from
 _WARMUP, _WEIGHT_DECAY, _MAX_GRADIENT_NORM = 0.1, 0.01, 1.0
@@ -69,7 +70,7 @@ def train_reward_model(
         "validation_pairs": len(validation),
         "zero_point": model.zero_point,
         "scale": model.scale,
-        **judge_pairs(model, validation, encoder, config.seed),
+        **judge_pairs(model, validation, encoding(load_encoder(encoder)), config.seed),
     }
     model.save(output, {name: value for name, value in summary.items() if name not in ("roc", "confusion")})
     return summary
@@ -97,7 +98,7 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelCon
     steps, rate = config.train_steps, config.learning_rate
     head = [*model.head.parameters(), model.likeness]
     groups = [{"params": list(model.backbone.parameters()), "lr": rate}, {"params": head, "lr": rate * _HEAD_RATE}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY, fused=True)
     warmup = max(1, round(_WARMUP * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))

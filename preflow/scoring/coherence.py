@@ -26,4 +26,4 @@ def _coherence(vectors: NDArray[np.float32]) -> Score:
 
 
 _TOO_SHORT = Score(None, "fewer than two sentences")
-METRIC = Metric("coherence", 2, "meaning shared by neighbouring sentences", score, ENCODER, nullable=True)
+METRIC = Metric("coherence", 3, "meaning shared by neighbouring sentences", score, ENCODER, nullable=True)

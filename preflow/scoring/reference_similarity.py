@@ -18,5 +18,5 @@ def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
 
 
 METRIC = Metric(
-    "reference_similarity", 1, "meaning shared by the answer and a reference answer", score, ENCODER, nullable=True
+    "reference_similarity", 2, "meaning shared by the answer and a reference answer", score, ENCODER, nullable=True
 )

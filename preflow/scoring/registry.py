@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preflow.errors import PreflowError
+from preflow.models import autocast
 from preflow.scoring import (
     coherence,
     ended_properly,
@@ -93,9 +94,10 @@ def encoding(encoder: Any) -> Embed:
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         distinct = sorted(dict.fromkeys(texts), key=len, reverse=True)
-        encoded = encoder.encode(
-            distinct, batch_size=_ENCODER_BATCH, normalize_embeddings=True, show_progress_bar=False
-        )
+        with autocast():
+            encoded = encoder.encode(
+                distinct, batch_size=_ENCODER_BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
         vectors = dict(zip(distinct, encoded.astype(np.float32), strict=True))
         return np.stack([vectors[text] for text in texts])
 

@@ -28,4 +28,4 @@ def score(texts: Sequence[ScoredText], embed: Embed) -> list[Score]:
     return [Score(float(value)) for value in np.tanh(shared / _GOOD)]
 
 
-METRIC = Metric("relevance", 2, "meaning shared by prompt and answer, beyond words of the prompt", score, ENCODER)
+METRIC = Metric("relevance", 3, "meaning shared by prompt and answer, beyond words of the prompt", score, ENCODER)

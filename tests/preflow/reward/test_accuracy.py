@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from preflow.models import load_encoder
 from preflow.reward.accuracy import judge_pairs
 from preflow.rows import Preference
+from preflow.scoring.registry import encoding
 
 
 class Marks:
@@ -28,7 +30,7 @@ def judge(make_pairs: Callable[..., list[Preference]], encoder_folder: Path) -> 
         ]
         if prompt_ids:
             rows = [row.model_copy(update={"prompt_id": name}) for row, name in zip(rows, prompt_ids, strict=True)]
-        return judge_pairs(Marks(), rows, str(encoder_folder), seed=0)  # type: ignore[arg-type]
+        return judge_pairs(Marks(), rows, encoding(load_encoder(str(encoder_folder))), seed=0)  # type: ignore[arg-type]
 
     return run
 
