@@ -11,8 +11,8 @@ from preflow.settings import ModelSettings
 class RewardModelConfig(ModelSettings):
     """How a reward model is trained."""
 
-    train_steps: int = Field(100, ge=1, description="optimizer steps")
-    batch_size: int = Field(16, ge=1, description="pairs per step")
+    train_steps: int = Field(80, ge=1, description="optimizer steps")
+    batch_size: int = Field(32, ge=1, description="pairs per step")
     learning_rate: float = Field(
         5e-5, gt=0, description="peak learning rate of AdamW on the backbone; the head gets a hundred times as much"
     )

@@ -2,11 +2,13 @@
 
 There are two kinds, depending on the base model:
 
-- an encoder made for sentence embeddings embeds prompt and response separately. The reward is their weighted cosine
-  plus a linear function of the response's mean vector, of its last token's, which tells whether it is complete, of the
-  differences and products of the two mean vectors (Conneau et al. 2017, arXiv:1705.02364), and of what the response
-  copies: to the cosine alone, a copy of the prompt is the best answer. Training starts from the cosine, which the
-  encoder knows already; with a few hundred pairs that beats a cross-encoder, which has to learn likeness from scratch.
+- an encoder made for sentence embeddings embeds prompt, response, and what the response adds to the words of the
+  prompt. The reward is a weighted sum of the prompt's cosines with the other two, plus a linear function of the
+  response's mean vector, of its last token's, which tells whether it is complete, of the differences and products of
+  the mean vectors of prompt and response (Conneau et al. 2017, arXiv:1705.02364), and of what the response copies: to
+  the cosine with the response alone, a copy of the prompt is the best answer. Training starts from the cosines, which
+  the encoder knows already; with a few hundred pairs that beats a cross-encoder, which has to learn likeness from
+  scratch.
 - a causal language model reads prompt and response in its chat template. The reward is a linear function of the
   hidden state at the last real token, found by its index and never by looking for padding.
 """
@@ -25,6 +27,7 @@ from preflow.errors import PreflowError
 from preflow.models import autocast, device, load_backbone, load_tokenizer
 from preflow.reward.overlap import OVERLAPS, overlaps
 from preflow.rows import PromptText, clean
+from preflow.scoring.copying import added
 from preflow.writing import written_beside
 
 Kind = Literal["encoder", "causal"]
@@ -55,7 +58,7 @@ class RewardModel(nn.Module):
         self.kind: Kind = kind or _kind_of(self.backbone.config)
         width = self.backbone.config.hidden_size
         self.head = nn.Linear(4 * width + OVERLAPS if self.kind == "encoder" else width, 1)
-        self.likeness = nn.Parameter(torch.tensor(_INITIAL_SCALE), requires_grad=self.kind == "encoder")
+        self.likeness = nn.Parameter(torch.full((2,), _INITIAL_SCALE / 2), requires_grad=self.kind == "encoder")
         if self.kind == "encoder":
             nn.init.zeros_(self.head.weight)
         else:
@@ -113,7 +116,9 @@ class RewardModel(nn.Module):
         settings = json.loads(path.read_text())
         model = cls(str(folder), max_length=settings["max_length"], kind=settings["kind"], dtype=dtype)
         head = load_file(folder / _HEAD)
-        if head["weight"].shape != model.head.weight.shape:
+        if any(
+            head[name].shape != own.shape for name, own in (("weight", model.head.weight), ("likeness", model.likeness))
+        ):
             raise PreflowError(f"{folder}: a reward model of another version of preflow; train it again")
         model.head.load_state_dict({"weight": head["weight"], "bias": head["bias"]})
         model.likeness.data.copy_(head["likeness"])
@@ -126,12 +131,13 @@ class RewardModel(nn.Module):
         prompt_means, _ = self._embed(distinct)
         prompt_means = prompt_means[[numbers[prompt] for prompt in prompts]]
         response_means, response_ends = self._embed(responses)
+        with torch.no_grad():  # a backward pass through the same words once more would cost more than it teaches
+            added_means, _ = self._embed(list(map(added, prompts, responses)))
         copied = torch.tensor(list(map(overlaps, prompts, responses)), device=response_means.device) * _INITIAL_SCALE
         interactions = _interactions(prompt_means, response_means)
-        cosine = nn.functional.cosine_similarity(prompt_means, response_means)
-        return self.likeness * cosine + self._linear(
-            torch.cat([response_means, response_ends, *interactions, copied], 1)
-        )
+        cosines = [nn.functional.cosine_similarity(prompt_means, means) for means in (response_means, added_means)]
+        likeness = (torch.stack(cosines, 1) * self.likeness).sum(1)
+        return likeness + self._linear(torch.cat([response_means, response_ends, *interactions, copied], 1))
 
     def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Mean vectors, and vectors of the last token before the closing special one, `[B, H]` float32 each."""

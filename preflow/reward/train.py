@@ -106,10 +106,13 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelCon
     model.eval()  # dropout stays off: it would only add noise, as there are few pairs
     with track("reward model steps", steps) as advance:
         for batch in _batches(pairs, steps, config.batch_size, config.seed):
-            prompts = [row.prompt for row in batch]
-            raw = model([*prompts, *prompts], [*(row.chosen for row in batch), *(row.rejected for row in batch)])
+            prompts = {(row.prompt_id, text): row.prompt for row in batch for text in (row.chosen, row.rejected)}
+            raw = model([*prompts.values()], [text for _, text in prompts])
+            numbers = {answer: number for number, answer in enumerate(prompts)}
+            chosen = raw[[numbers[row.prompt_id, row.chosen] for row in batch]]
+            rejected = raw[[numbers[row.prompt_id, row.rejected] for row in batch]]
             weights, targets = torch.tensor([(row.weight, row.agreement) for row in batch], device=raw.device).T
-            loss = pair_loss(raw[: len(batch)], raw[len(batch) :], weights, targets)
+            loss = pair_loss(chosen, rejected, weights, targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
@@ -119,14 +122,21 @@ def _fit(model: RewardModel, pairs: Sequence[Preference], config: RewardModelCon
 
 
 def _batches(pairs: Sequence[Preference], steps: int, batch_size: int, seed: int) -> Iterator[list[Preference]]:
-    """Yields `steps` batches; each pass over the pairs has a new order."""
+    """Yields `steps` batches; each pass over the pairs has a new order of prompts.
+
+    The pairs of a prompt stay together: an answer that is in several of them is read once (arXiv:2203.02155, 3.5).
+    """
     generator = torch.Generator().manual_seed(seed)
-    queue: list[int] = []
+    of_prompt: dict[str, list[Preference]] = {}
+    for pair in pairs:
+        of_prompt.setdefault(pair.prompt_id, []).append(pair)
+    groups = list(of_prompt.values())
+    queue: list[Preference] = []
     size = min(batch_size, len(pairs))
     for _ in range(steps):
         if len(queue) < size:
-            queue += torch.randperm(len(pairs), generator=generator).tolist()
-        yield [pairs[row] for row in queue[:size]]
+            queue += [pair for row in torch.randperm(len(groups), generator=generator).tolist() for pair in groups[row]]
+        yield queue[:size]
         del queue[:size]
 
 

@@ -59,9 +59,10 @@ def test_texts_longer_than_the_model_can_read_are_cut(base: str) -> None:
 
 def test_an_encoder_starts_with_likeness_alone(encoder_folder: Path) -> None:
     model = RewardModel(str(encoder_folder), max_length=100)
-    same = model.score(["It is water."], ["It is water."])
-    assert float(same) == pytest.approx(10.0, abs=1e-4)
-    assert float(model.score(["It is water."], ["the moon falls"])) < 9.999
+    prompt, answer, addition = "It is water.", "the water falls", "the falls"
+    means, _ = model._embed([prompt, answer, addition])
+    whole, new = torch.nn.functional.cosine_similarity(means[:1], means[1:]).tolist()
+    assert float(model.score([prompt], [answer])) == pytest.approx(5 * whole + 5 * new, abs=1e-4)
 
 
 def test_a_causal_model_reads_the_end_of_the_response_last(policy_folder: Path) -> None:
@@ -108,4 +109,4 @@ def test_each_prompt_of_a_batch_is_read_once(encoder_folder: Path, monkeypatch: 
     embed = model._embed
     monkeypatch.setattr(model, "_embed", lambda texts: (read.extend(texts), embed(texts))[1])
     model.score(["What is dew?", "Why?", "What is dew?"], ["a", "b", "c"])
-    assert sorted(read) == ["What is dew?", "Why?", "a", "b", "c"]
+    assert sorted(read) == ["What is dew?", "Why?", *"aabbcc"], "answers as they are, and what they add"
