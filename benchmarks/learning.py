@@ -39,7 +39,7 @@ def main() -> None:
     known = [row for _, row in read_records(given.results)] if given.results.exists() else []
     done = {(row["name"], row["seed"], row["test"]) for row in known}
     with TemporaryDirectory() as scratch:
-        judged_on = {} if given.test else {"eval_dataset": _validation_prompts(Path(scratch))}
+        judged_on = {} if given.test else {"eval_dataset": _validation_prompts(given.results.absolute().parent)}
         for seed in given.seeds:
             for name, parameters in settings.items():
                 if (name, seed, given.test) not in done:
@@ -51,10 +51,14 @@ def main() -> None:
 
 
 def _validation_prompts(folder: Path) -> str:
-    """Packaged prompts to judge with that are neither trained on nor the test prompts: the held-out quarter."""
+    """Packaged prompts to judge with that are neither trained on nor the test prompts: the held-out quarter.
+
+    Their file lies beside the results: at another place, a run that is repeated would find nothing in the cache.
+    """
     rows = [row for _, row in read_prompts("packaged:prompts") if is_held_out(row.prompt_id)]
-    write_rows(folder / "validation.jsonl", [row.model_copy(update={"split": "test"}) for row in rows])
-    return str(folder / "validation.jsonl")
+    file = folder / "validation_prompts.jsonl"
+    write_rows(file, [row.model_copy(update={"split": "test"}) for row in rows])
+    return str(file)
 
 
 def _run(parameters: Mapping[str, Any], scratch: Path, outside: OutsideJudge | None) -> dict[str, Any]:
