@@ -4,7 +4,8 @@ Why not `generate`: the log and PPO need explicit masks, the log-probability of 
 belong to the row and not to the batch, and no work for rows that have ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ class Samples:
         response_mask: `[B, T]` bool, true on sampled tokens, the end-of-sequence token included.
         logprobs: `[B, T]` float32 log-probabilities of the sampled tokens at the temperature, 0 outside the mask.
         stopped: `[B]` bool, true where the model ended the response itself.
+        states: `[B, P + T, H]` states of the tokens that the model has read, which the last one of a response is not,
+            after the layers that `sample` was asked for, and 0 elsewhere; None if it was asked for none.
     """
 
     ids: Tensor
@@ -34,6 +37,7 @@ class Samples:
     response_mask: Tensor
     logprobs: Tensor
     stopped: Tensor
+    states: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -55,6 +59,7 @@ def sample(
     temperature: float | Tensor,
     eos_ids: Sequence[int],
     pad_id: int,
+    layers: int = 0,
 ) -> Samples:
     """Samples one response to each prompt.
 
@@ -68,6 +73,7 @@ def sample(
         temperature: Divides the logits; 0 takes the most likely token. One for all, or `[B]` float32, one for each.
         eos_ids: Tokens that end a response.
         pad_id: Token that fills the positions without one.
+        layers: After how many of the lowest layers to keep the states; 0 keeps none.
 
     Raises:
         PreflowError: Prompts and responses do not fit into the model's positions.
@@ -94,27 +100,31 @@ def sample(
     rows = torch.arange(batch, device=device)  # the rows still in the batch
     mask = torch.cat([prompt_mask, torch.ones(batch, steps, dtype=torch.bool, device=device)], 1).long()
     cache = block_cache(model)
-    logits = _read_prompts(model, prompts, prompt_ids, prompt_mask, cache)
-    for step in range(steps):
-        tokens, chosen = _draw(logits, uniforms[rows, step], temperatures[rows])
-        response[rows, step] = tokens
-        logprobs[rows, step] = chosen
-        sampled[rows, step] = True
-        ended = torch.isin(tokens, eos)
-        stopped[rows[ended]] = True
-        if step + 1 == steps or bool(ended.all()):
-            break
-        if bool(ended.any()):
-            keep = (~ended).nonzero().squeeze(1)
-            cache.batch_select_indices(keep)
-            rows, tokens = rows[keep], tokens[keep]
-        logits = model(
-            input_ids=tokens[:, None],
-            attention_mask=mask[rows, : width + step + 1],
-            position_ids=(lengths[rows] + step)[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
+    with _states_after(layers, model) as seen:
+        logits, copies = _read_prompts(model, prompts, prompt_ids, prompt_mask, cache)
+        states = _room(seen.pop()[copies], prompt_mask, steps) if layers else None
+        for step in range(steps):
+            tokens, chosen = _draw(logits, uniforms[rows, step], temperatures[rows])
+            response[rows, step] = tokens
+            logprobs[rows, step] = chosen
+            sampled[rows, step] = True
+            ended = torch.isin(tokens, eos)
+            stopped[rows[ended]] = True
+            if step + 1 == steps or bool(ended.all()):
+                break
+            if bool(ended.any()):
+                keep = (~ended).nonzero().squeeze(1)
+                cache.batch_select_indices(keep)
+                rows, tokens = rows[keep], tokens[keep]
+            logits = model(
+                input_ids=tokens[:, None],
+                attention_mask=mask[rows, : width + step + 1],
+                position_ids=(lengths[rows] + step)[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]
+            if states is not None:
+                states[rows, width + step] = seen.pop()[:, 0]
     used = int(sampled.any(0).sum())
     return Samples(
         ids=torch.cat([prompt_ids, response[:, :used]], 1),
@@ -122,6 +132,7 @@ def sample(
         response_mask=sampled[:, :used],
         logprobs=logprobs[:, :used],
         stopped=stopped,
+        states=None if states is None else states[:, : width + used],
     )
 
 
@@ -140,10 +151,12 @@ def joined(parts: Sequence[Samples], pad_id: int) -> Samples:
             response_mask=pad(part.response_mask, (0, right)),
             logprobs=pad(part.logprobs, (0, right)),
             stopped=part.stopped,
+            states=None if part.states is None else pad(part.states, (0, 0, left, right)),
         )
 
     columns = zip(*(vars(widened(part)).values() for part in parts), strict=True)
-    return Samples(*map(torch.cat, columns))
+    joint: Any = [None if column[0] is None else torch.cat(column) for column in columns]
+    return Samples(*joint)
 
 
 def decode(samples: Samples, tokenizer: Any) -> list[str]:
@@ -165,8 +178,12 @@ def _padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device)
 
 def _read_prompts(
     model: Any, prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, cache: DynamicCache
-) -> Tensor:
-    """`[B, V]` logits after the prompts. Reads equal prompts once, then repeats their cache entries."""
+) -> tuple[Tensor, Tensor]:
+    """Reads equal prompts once, then repeats their cache entries.
+
+    Returns:
+        `[B, V]` logits after the prompts, and the `[B]` int64 number of the row that each prompt was read in.
+    """
     numbers: dict[tuple[int, ...], int] = {}  # of distinct prompts, in order of appearance
     number = [numbers.setdefault(tuple(prompt), len(numbers)) for prompt in prompts]
     first = torch.tensor([number.index(one) for one in range(len(numbers))], device=ids.device)
@@ -179,11 +196,33 @@ def _read_prompts(
         use_cache=True,
         logits_to_keep=1,
     ).logits[:, -1]
-    if len(numbers) == len(prompts):
-        return logits
     copies = torch.tensor(number, device=ids.device)
+    if len(numbers) == len(prompts):
+        return logits, copies
     cache.batch_select_indices(copies)
-    return logits[copies]
+    return logits[copies], copies
+
+
+@contextmanager
+def _states_after(layers: int, model: Any) -> Iterator[list[Tensor]]:
+    """A list that gets the states after the lowest `layers` layers of each forward pass; it stays empty for 0."""
+    seen: list[Tensor] = []
+    if not layers:
+        yield seen
+        return
+    layer = getattr(model, model.base_model_prefix).layers[layers - 1]
+    hook = layer.register_forward_hook(
+        lambda _layer, _inputs, outputs: seen.append(outputs[0] if isinstance(outputs, tuple) else outputs)
+    )
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def _room(states: Tensor, mask: Tensor, steps: int) -> Tensor:
+    """`[B, P + T, H]` of `[B, P, H]` states, with room for T steps. Those of padding may be NaN, and become 0."""
+    return pad(torch.where(mask[:, :, None], states, 0.0), (0, 0, 0, steps))
 
 
 def _draw(logits: Tensor, uniforms: Tensor, temperatures: Tensor) -> tuple[Tensor, Tensor]:

@@ -146,10 +146,6 @@ class Policy(nn.Module):
         """`[B]` pack numbers for `Episodes.pack`, with packs of up to `tokens` tokens."""
         return assign_packs(episodes, tokens, self._sharing)
 
-    def encode(self, episodes: Episodes) -> Tensor | None:
-        """`[B, P + T, H]` states after the frozen layers for `Episodes.hidden`; None if they are not cached."""
-        return self.trunk.lower(episodes.ids, episodes.packs)
-
     @torch.no_grad()
     def reference_logprobs(self, episodes: Episodes) -> Tensor:
         """`[B, T]` log-probabilities under the model that the run started from."""

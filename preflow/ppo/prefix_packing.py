@@ -31,7 +31,7 @@ class Episodes:
         prompt_mask: `[B, P]` bool.
         response_mask: `[B, T]` bool, at least one true per row.
         pack: `[B]` int64 number of the pack that each episode is in.
-        hidden: `[B, P + T, H]` states after the frozen layers, if the policy caches them.
+        hidden: `[B, P + T, H]` states after the frozen layers, if the sampler kept them.
     """
 
     ids: Tensor
@@ -76,9 +76,9 @@ class Packs(NamedTuple):
     slots: Tensor
 
 
-def unpacked(ids: Tensor, prompt_mask: Tensor, response_mask: Tensor) -> Episodes:
+def unpacked(ids: Tensor, prompt_mask: Tensor, response_mask: Tensor, hidden: Tensor | None = None) -> Episodes:
     """Episodes of which each is a pack of its own."""
-    return Episodes(ids, prompt_mask, response_mask, torch.arange(len(ids), device=ids.device))
+    return Episodes(ids, prompt_mask, response_mask, torch.arange(len(ids), device=ids.device), hidden)
 
 
 def assign_packs(episodes: Episodes, tokens: int, samples_per_prompt: int) -> Tensor:

@@ -120,12 +120,12 @@ def collect_rollout(
     seconds["scoring"] = time.monotonic() - started
 
     started = time.monotonic()
-    episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask)
+    episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask, samples.states)
     episodes = replace(episodes, pack=policy.assign_packs(episodes, config.microbatch_tokens))
     steps = planned_steps(episodes, own, config, generator)
     # The first epoch reads the same microbatches: in others, bfloat16 would round differently, and ratios not be 1.
     first_epoch = [rows for minibatch in steps[: config.minibatches] for rows in minibatch.microbatches]
-    episodes, evaluated = _evaluate(episodes, policy, first_epoch)
+    evaluated = _evaluate(episodes, policy, first_epoch)
     seconds["evaluation"] = time.monotonic() - started
 
     # From here on, every process has the tokens of all processes and computes the same.
@@ -171,9 +171,9 @@ def collect_rollout(
 
 def response_kl(samples: Samples, policy: Policy, config: PPOConfig) -> Tensor:
     """`[B]` KL (k1) of sampled responses between the policy and the reference, in nats."""
-    episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask)
+    episodes = unpacked(samples.ids, samples.prompt_mask, samples.response_mask, samples.states)
     rows = torch.arange(len(samples.ids), device=samples.ids.device)
-    _, (logprobs, reference, *_) = _evaluate(episodes, policy, microbatches(episodes, rows, config.microbatch_tokens))
+    logprobs, reference, *_ = _evaluate(episodes, policy, microbatches(episodes, rows, config.microbatch_tokens))
     return (k1(logprobs, reference) * samples.response_mask).sum(1)
 
 
@@ -185,26 +185,16 @@ def _widened(tensor: Tensor, width: int) -> Tensor:
 @torch.no_grad()
 def _evaluate(
     episodes: Episodes, policy: Policy, microbatches: Sequence[Tensor]
-) -> tuple[Episodes, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """The episodes with the states after the frozen layers, if the policy caches them, and what is said of them.
-
-    Returns:
-        The episodes; and their log-probabilities, reference log-probabilities, values and entropies, `[B, T]` each.
-    """
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Log-probabilities, reference log-probabilities, values and entropies of episodes, `[B, T]` each."""
     logprobs, reference, values, entropy = (
         torch.zeros(episodes.response_mask.shape, device=episodes.ids.device) for _ in range(4)
     )
-    hidden = None
     for rows in microbatches:
         part = episodes.select(rows)
-        part = replace(part, hidden=policy.encode(part))
         outputs = policy(part, entropy=True)
         logprobs[rows], entropy[rows] = outputs.logprobs, outputs.entropy
         if outputs.values is not None:
             values[rows] = outputs.values
         reference[rows] = policy.reference_logprobs(part)
-        if part.hidden is not None:
-            if hidden is None:
-                hidden = part.hidden.new_empty(len(episodes.ids), *part.hidden.shape[1:])
-            hidden[rows] = part.hidden
-    return replace(episodes, hidden=hidden), (logprobs, reference, values, entropy)
+    return logprobs, reference, values, entropy

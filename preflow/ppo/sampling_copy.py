@@ -30,10 +30,11 @@ class SamplingCopy:
         self.model: Any = load_causal_lm(reference, merged=True).requires_grad_(False)
         pack_linear_layers(self.model)
         base = base_of(policy.model)
+        self._frozen_layers = policy.trunk.frozen_layers
         self._adapted: list[tuple[str, Any, Tensor, Any]] = []
         self._trained: list[tuple[Any, Any]] = []
         if base is not policy.model:
-            self._share(base, policy.trunk.frozen_layers)
+            self._share(base, self._frozen_layers)
             exact = load_causal_lm(reference, torch.float32).state_dict()
             self._adapted = [
                 (name, layer, exact[f"{name}.weight"], self.model.get_submodule(name))
@@ -50,7 +51,7 @@ class SamplingCopy:
     def answer(
         self, prompts: Sequence[Prompt], tokenizer: Any, config: PPOConfig, uniforms: Tensor
     ) -> tuple[Samples, list[str]]:
-        """Samples and decodes one response to each prompt.
+        """Samples and decodes one response to each prompt. The states after the frozen layers are kept.
 
         Args:
             prompts: B prompts.
@@ -68,6 +69,7 @@ class SamplingCopy:
                 temperature=config.temperature,
                 eos_ids=eos_ids(self.model, tokenizer),
                 pad_id=tokenizer.pad_token_id,
+                layers=self._frozen_layers,
             )
             for start in range(0, len(encoded), size)
         ]

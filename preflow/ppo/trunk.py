@@ -1,7 +1,7 @@
-"""The frozen part of a transformer, computed once per rollout instead of once per forward pass.
+"""The frozen part of a transformer, which only the sampler runs.
 
-With adapters on the upper layers only, the states after the lower ones never change. Policy, reference and value head
-all continue from them.
+With adapters on the upper layers only, the states after the lower ones never change. Sampling works them out anyway;
+policy, reference and value head all continue from them.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,10 @@ class Trunk:
 
     @torch.no_grad()
     def lower(self, ids: Tensor, packs: Packs) -> Tensor | None:
-        """`[B, P + T, H]` states after the frozen layers for `[B, P + T]` tokens; None if the model is not cut."""
+        """`[B, P + T, H]` states after the frozen layers for `[B, P + T]` tokens; None if the model is not cut.
+
+        The sampler gives the same.
+        """
         if not self.frozen_layers:
             return None
         with self._only(slice(0, self.frozen_layers), nn.Identity()):
@@ -39,7 +42,7 @@ class Trunk:
         return states.flatten(0, 1)[packs.slots]
 
     def upper(self, ids: Tensor, hidden: Tensor | None, packs: Packs) -> Tensor:
-        """`[R, L, H]` last hidden states, computed from the states that `lower` gave, or from the tokens if None."""
+        """`[R, L, H]` last hidden states, computed from the frozen layers' states, or from the tokens if None."""
         if hidden is None:
             return run_transformer(self._model, packs, input_ids=ids.flatten()[packs.tokens])
         with self._only(slice(self.frozen_layers, None), self._model.norm):

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preflow.errors import PreflowError
-from preflow.models import autocast
 from preflow.scoring import (
     coherence,
     ended_properly,
@@ -91,6 +90,7 @@ def encoding(encoder: Any) -> Embed:
 
     The last bits of a vector depend on the batch that its text is in; here they depend on the call alone.
     """
+    from preflow.models import autocast  # checking names needs no torch
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         distinct = sorted(dict.fromkeys(texts), key=len, reverse=True)

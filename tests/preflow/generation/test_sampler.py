@@ -148,6 +148,25 @@ def test_greedy_log_probabilities_are_those_at_temperature_1(
     assert float(samples.logprobs[0, 0]) == pytest.approx(float(logits.log_softmax(-1).max()), abs=1e-4)
 
 
+@torch.no_grad()
+def test_states_after_a_layer_are_those_of_a_plain_forward(
+    model: Any, tokenizer: Any, prompts: list[list[int]], uniforms: Tensor
+) -> None:
+    repeated, numbers = [*prompts, prompts[0]], torch.cat([uniforms, uniforms[-1:]])
+    ends, filler = eos_ids(model, tokenizer), tokenizer.pad_token_id
+    samples = sample(model, repeated, uniforms=numbers, temperature=1.0, eos_ids=ends, pad_id=filler, layers=1)
+    assert samples.states is not None
+    width = samples.prompt_mask.shape[1]
+    for row, (prompt, response) in enumerate(zip(repeated, responses(samples), strict=True)):
+        ids = torch.tensor([prompt + response[:-1]])
+        expected = model(ids, output_hidden_states=True, use_cache=False).hidden_states[1][0]
+        start = width - len(prompt)
+        torch.testing.assert_close(samples.states[row, start : start + ids.shape[1]], expected, atol=1e-5, rtol=1e-4)
+        assert not samples.states[row, :start].any()
+        assert not samples.states[row, start + ids.shape[1] :].any()
+    assert drawn(model, tokenizer, prompts, uniforms).states is None
+
+
 def test_rows_may_have_temperatures_of_their_own(
     model: Any, tokenizer: Any, prompts: list[list[int]], uniforms: Tensor
 ) -> None:

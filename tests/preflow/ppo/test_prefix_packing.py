@@ -165,7 +165,7 @@ def test_sharing_changes_neither_numbers_nor_gradients(make_policy: MakePolicy, 
     found = []
     for episodes in (apart, together):
         policy.zero_grad()
-        read = dataclasses.replace(episodes, hidden=policy.encode(episodes))
+        read = dataclasses.replace(episodes, hidden=policy.trunk.lower(episodes.ids, episodes.packs))
         outputs = policy(read)
         (outputs.logprobs.sum() + outputs.values.sum()).backward()
         with torch.no_grad():
