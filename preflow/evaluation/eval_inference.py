@@ -24,7 +24,7 @@ from preflow.rows import Evaluation, Preference, Prompt, Reply, clean, read_rows
 from preflow.scoring.registry import METRICS, check_roles, remembering
 from preflow.writing import refuse_other_files, written_beside
 
-_KL_PROMPTS = 64  # enough, as whole distributions have little variance; and they are costly
+_KL_PROMPTS = 32  # enough, as whole distributions have little variance; and they are costly
 _GREEDY = 0.0
 _MODELS = ("base", "tuned")
 ValueT = TypeVar("ValueT")
