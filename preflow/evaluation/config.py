@@ -12,7 +12,7 @@ from preflow.scoring.registry import check_roles
 class EvaluationConfig(AnswerSettings):
     """How the tuned model answers and is compared."""
 
-    temperature: float = Field(1.0, gt=0, description="sampling temperature of training, at which the KL is measured")
+    temperature: float = Field(0.85, gt=0, description="sampling temperature of training, at which the KL is measured")
     min_score_gap: float = Field(
         0.05, ge=0, description="smallest difference of label scores that is a preference the reward model should have"
     )

@@ -18,7 +18,7 @@ class PPOConfig(ModelSettings):
     """Settings of PPO; `model_fields` describes each of them."""
 
     train_steps: int = _setting("training", 13, "updates; each samples `batch_size` new episodes", ge=1, le=20_000)
-    batch_size: int = _setting("training", 32, "episodes per update", ge=1)
+    batch_size: int = _setting("training", 64, "episodes per update", ge=1)
     samples_per_prompt: int = _setting(
         "training",
         4,
@@ -26,8 +26,8 @@ class PPOConfig(ModelSettings):
         "baseline for each: most of the variance of scores lies between prompts, not between answers",
         ge=1,
     )
-    epochs: int = _setting("training", 2, "passes over the episodes of an update", ge=1)
-    minibatches: int = _setting("training", 4, "optimizer steps per pass; must divide the number of prompts", ge=1)
+    epochs: int = _setting("training", 1, "passes over the episodes of an update", ge=1)
+    minibatches: int = _setting("training", 8, "optimizer steps per pass; must divide the number of prompts", ge=1)
     microbatch_tokens: int = _setting(
         "training",
         1024,
@@ -152,7 +152,7 @@ class PPOConfig(ModelSettings):
         "prompts, instead of the last one; where a monitor fell, or KL is above `kl_budget` there, it does not count",
     )
 
-    temperature: float = _setting("sampling", 1.0, "sampling temperature, at which log-probabilities are taken", gt=0)
+    temperature: float = _setting("sampling", 0.85, "sampling temperature, at which log-probabilities are taken", gt=0)
     sampling_batch_size: int = _setting(
         "sampling",
         0,

@@ -141,7 +141,7 @@ def test_the_loop_has_every_parameter_of_the_table(compiled: dict[str, Path]) ->
 def test_defaults_of_ppo_are_those_of_its_settings(compiled: dict[str, Path]) -> None:
     declared = _spec(compiled["rlhf"])["root"]["inputDefinitions"]["parameters"]
     settings = PPOConfig()
-    assert declared["ppo_minibatches"]["defaultValue"] == settings.minibatches == 4
+    assert declared["ppo_minibatches"]["defaultValue"] == settings.minibatches == 8
     assert declared["reinforcement_learning_learning_rate"]["defaultValue"] == settings.learning_rate == 0.0
     assert declared["ppo_samples_per_prompt"]["description"].startswith(
         "episodes of the same prompt; must divide `reinforcement_learning_batch_size`"
