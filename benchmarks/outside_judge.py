@@ -31,10 +31,10 @@ class OutsideJudge:
             folder = Path(scratch)
             write_rows(folder / "feedback.jsonl", [row for _, row in feedback])
             (folder / "prompts.jsonl").touch()
-            ours = [
-                row for name in ("prompts", "test-prompts") for _, row in read_prompts(f"packaged:{name}", split="test")
+            packaged = [
+                read_prompts(f"packaged:{name}", split=lambda _: "test") for name in ("prompts", "test-prompts")
             ]
-            write_rows(folder / "ours.jsonl", ours)
+            write_rows(folder / "ours.jsonl", [row for rows in packaged for _, row in rows])
             build_preferences(
                 scored_generations=None,
                 feedback=None,
