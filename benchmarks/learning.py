@@ -21,6 +21,7 @@ from preflow.home import preflow_home
 from preflow.identity import is_held_out
 from preflow.inputs import read_prompts
 from preflow.rows import read_records, write_rows
+from preflow.writing import write_text
 
 _COLUMNS = ("lead at greedy", "at 0.7", "equal length", "w/o ended", "best base", "reward model", "outside", "KL")
 
@@ -35,7 +36,6 @@ def main() -> None:
     parser.add_argument("--outside-preferences", help="preferences of others, to judge by a reward model of their own")
     given = parser.parse_args()
     settings = json.loads(given.settings.read_text()) if given.settings else {"defaults": {}}
-    outside = OutsideJudge(given.outside_preferences) if given.outside_preferences else None
     known = [row for _, row in read_records(given.results)] if given.results.exists() else []
     done = {(row["name"], row["seed"], row["test"]) for row in known}
     with TemporaryDirectory() as scratch:
@@ -43,10 +43,16 @@ def main() -> None:
         for seed in given.seeds:
             for name, parameters in settings.items():
                 if (name, seed, given.test) not in done:
-                    row = _run({**parameters, **judged_on, "seed": seed}, Path(scratch), outside)
+                    row = _run({**parameters, **judged_on, "seed": seed}, Path(scratch))
                     known.append({"name": name, "seed": seed, "test": given.test, "parameters": parameters, **row})
                     with given.results.open("a") as file:
                         file.write(json.dumps(known[-1]) + "\n")
+    if given.outside_preferences and any("outside" not in row for row in known):
+        judge = OutsideJudge(given.outside_preferences)
+        known = [
+            row if "outside" in row else {**row, "outside": judge.judge(_evaluations(row["run"]))} for row in known
+        ]
+        write_text(given.results, "".join(json.dumps(row) + "\n" for row in known))
     print(table(known))
 
 
@@ -61,12 +67,10 @@ def _validation_prompts(folder: Path) -> str:
     return str(file)
 
 
-def _run(parameters: Mapping[str, Any], scratch: Path, outside: OutsideJudge | None) -> dict[str, Any]:
+def _run(parameters: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """One run of the pipeline, as the figures that the table shows."""
     run = run_local(compile_pipeline("rlhf", scratch / "rlhf.yaml"), parameters, preflow_home())
     summary = json.loads((run / "summary.json").read_text())
-    manifest = json.loads((run / "manifest.json").read_text())
-    [evaluations] = [one["uri"] for one in manifest["artifacts"] if one["name"] == "evaluations"]
     kept = (
         "lead",
         "temperatures",
@@ -84,8 +88,14 @@ def _run(parameters: Mapping[str, Any], scratch: Path, outside: OutsideJudge | N
         **{name: summary[name] for name in kept},
         "reward_model_accuracy": summary["reward_model_accuracy"],
         "seconds": sum(summary["seconds"].values()),
-        "outside": outside.judge(Path(evaluations)) if outside else None,
     }
+
+
+def _evaluations(run: str) -> Path:
+    """The folder that a run's evaluation wrote."""
+    manifest = json.loads((preflow_home() / "runs" / run / "manifest.json").read_text())
+    [found] = [one["uri"] for one in manifest["artifacts"] if one["name"] == "evaluations"]
+    return Path(found)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -95,7 +105,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         greedy, lead = row["temperatures"]["0"], row["lead"] or "label_score"
         rates = [greedy.get(lead), row["temperatures"].get("0.7", {}).get(lead), _controlled(greedy.get(lead))]
         rates += [greedy.get("label_score_without_ended_properly"), row["best_base"], greedy.get("reward_model")]
-        rates.append(_controlled(row["outside"]))
+        rates.append(_controlled(row.get("outside")))
         cells = [*map(_rate, rates), f"{row['kl']:.2f} (to {row['kl_high']:.2f})"]
         promoted = "yes" if row["verdict"]["promoted"] else "no"
         lines.append(f"| {row['name']} | {row['seed']} | {' | '.join(cells)} | {promoted} |")
