@@ -15,7 +15,8 @@ from preflow.reward.train import train_reward_model
 from preflow.rows import Evaluation, read_rows, write_rows
 
 _ENCODER = "all-MiniLM-L6-v2"
-_STEPS, _BATCH = 200, 16
+_STEPS, _BATCH = 120, 16
+_LENGTH = 128  # tokens of a prompt, and of an answer: the evaluation's answers are no longer
 
 
 class OutsideJudge:
@@ -49,7 +50,12 @@ class OutsideJudge:
                 base_model=_ENCODER,
                 encoder=_ENCODER,
                 output=folder / "model",
-                config=RewardModelConfig(train_steps=_STEPS, batch_size=_BATCH),
+                config=RewardModelConfig(
+                    train_steps=_STEPS,
+                    batch_size=_BATCH,
+                    prompt_sequence_length=_LENGTH,
+                    target_sequence_length=_LENGTH,
+                ),
             )
             self.model = RewardModel.load(folder / "model")
             self.summary = read_summary(folder / "model")
