@@ -54,7 +54,7 @@ def test_at_the_defaults_a_pass_over_minibatches_reads_no_more_tokens_than_one_o
         return sum(episodes.select(part).packs.tokens.numel() for part in parts)
 
     whole = padded(torch.arange(config.batch_size))
-    assert sum(map(padded, shuffled(config, torch.Generator().manual_seed(0)))) == whole == 8 * 256
+    assert sum(map(padded, shuffled(config, torch.Generator().manual_seed(0)))) == whole == 16 * 256
 
 
 @pytest.mark.parametrize("tokens", [1, 100, 200, 4096])
