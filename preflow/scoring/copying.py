@@ -7,7 +7,8 @@ from preflow.scoring.words import find_words
 _POSSESSIVE = re.compile("['’]s$")
 _ENDING = re.compile("(?<=...)(?:ing|ed|e?(?<!s)s|e)$")
 _STEM = 5  # letters: "organise", "organised" and "organisation" are one word
-_USUAL = 0.5  # five of six packaged reference answers copy no larger share of their content words
+USUAL = 0.5
+"""How much of its content words a good answer may copy: five of six packaged reference answers copy no larger share."""
 _FUNCTION_WORDS = frozenset(
     re.findall(  # English
         r"\S+",
@@ -37,12 +38,14 @@ def copied_share(prompt: str, answer: str) -> float:
     return len(stems & content_stems(prompt)) / len(stems) if stems else 1.0
 
 
-def own_share(prompt: str, answer: str) -> float:
+def own_share(prompt: str, answer: str, usual: float = USUAL) -> float:
     """How much of an answer is its own, in [0, 1].
 
-    1 if at most half of its content stems are copied, as in most good answers, then falling linearly to 0 for a copy.
+    1 if its copied share is at most `usual`, by default half as in most good answers, then falling linearly to 0 for a
+    copy.
     """
-    return min(1.0, (1 - copied_share(prompt, answer)) / (1 - _USUAL))
+    copied = copied_share(prompt, answer)
+    return 1.0 if copied <= usual else (1 - copied) / (1 - usual)
 
 
 def added(prompt: str, answer: str) -> str:

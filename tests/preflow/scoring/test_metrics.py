@@ -108,6 +108,16 @@ def test_repetition_is_the_share_of_distinct_runs(embed: Embed, response: str, e
     assert score("repetition", embed, response)[0] == pytest.approx(expected)
 
 
+def test_an_answer_may_copy_as_much_as_the_reference_of_its_prompt(embed: Embed) -> None:
+    prompt, reference = "Shorten: the old cat sleeps by the stove", "The cat naps by the stove."  # copies two of three
+    more = "The old cat naps by the stove."  # copies three of four
+    assert score("own_words", embed, reference, prompt=prompt)[0] == pytest.approx(2 / 3)
+    assert score("own_words", embed, reference, prompt=prompt, reference=reference)[0] == 1.0
+    assert score("own_words", embed, more, prompt=prompt, reference=reference)[0] == pytest.approx(3 / 4)
+    assert score("own_words", embed, prompt, prompt=prompt, reference=reference)[0] == 0.0
+    assert score("own_words", embed, "The cat.", prompt=prompt, reference="The cat.")[0] == 1.0
+
+
 def test_scripts_without_spaces_have_length_repetition_and_own_words(embed: Embed) -> None:
     assert score("length_fit", embed, "今天天气很好")[0] == pytest.approx(5 / 12)  # five pairs of characters
     assert score("repetition", embed, "哈哈哈哈哈哈哈")[0] == pytest.approx(
