@@ -36,6 +36,16 @@ def _copied(prompts: Sequence[str], references: Sequence[str]) -> list[str]:
     return list(prompts)
 
 
+def _excerpt(prompts: Sequence[str], references: Sequence[str]) -> list[str]:
+    answers = []
+    for prompt in prompts:
+        words = prompt.split()
+        kept = -(-len(words) // 2)
+        start = random.Random(_seed(words)).randint(0, len(words) - kept)  # noqa: S311
+        answers.append(_sentence(words[start : start + kept]))
+    return answers
+
+
 def _constant(prompts: Sequence[str], references: Sequence[str]) -> list[str]:
     return [_CONSTANT for _ in prompts]
 
@@ -56,13 +66,15 @@ CANARIES: Mapping[str, Script] = {
     "shuffled_prompt": _shuffled,
     "padded_prompt": _padded,
     "copied_prompt": _copied,
+    "excerpt": _excerpt,
     "constant": _constant,
     "other_reference": _other_reference,
     "empty": _empty,
     "repeated_word": _repeated,
 }
-"""By name: the prompt's words in random order, the prompt with a filler word after every two, the prompt itself, the
-same answer to everything, the reference of another prompt, no answer, and one word of the prompt again and again."""
+"""By name: the prompt's words in random order, the prompt with a filler word after every two, the prompt itself, half of
+it in one piece, the same answer to everything, the reference of another prompt, no answer, and one word of the prompt
+again and again."""
 
 
 def _long_enough(words: list[str]) -> list[str]:
@@ -70,8 +82,12 @@ def _long_enough(words: list[str]) -> list[str]:
 
 
 def _in_random_order(words: list[str]) -> list[str]:
-    seed = int(digest_bytes(" ".join(words).encode()), 16)  # the same for the same prompt, whatever stands beside it
-    return random.Random(seed).sample(words, len(words))  # noqa: S311
+    return random.Random(_seed(words)).sample(words, len(words))  # noqa: S311
+
+
+def _seed(words: Sequence[str]) -> int:
+    """The same for the same prompt, whatever stands beside it."""
+    return int(digest_bytes(" ".join(words).encode()), 16)
 
 
 def _sentence(words: Sequence[str]) -> str:

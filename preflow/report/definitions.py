@@ -34,8 +34,8 @@ _RATES = {
     "Base at its best": "The base model at the temperature, of 0, 0.3, 0.5, 0.7 and 1, at which its answers to "
     "validation prompts have the highest mean score by the leading judge.",
     "Scripted answers": "Texts that say nothing, on 100 packaged prompts: the prompt's words shuffled, the prompt with "
-    "a filler word after every two, the prompt itself, one and the same answer, the reference of another prompt, no "
-    "answer, and one word again and again. A tie or a missing score counts one half.",
+    "a filler word after every two, the prompt itself, half of it, one and the same answer, the reference of another "
+    "prompt, no answer, and one word again and again. A tie or a missing score counts one half.",
     "Won / tied / lost": "Test prompts on which the tuned model's answer scores higher, equal, or lower.",
 }
 _ROLES: dict[JudgeRole, str] = {

@@ -11,7 +11,7 @@ from preflow.chat import last_user_turn
 from preflow.identity import normalise
 from preflow.rows import Preference
 
-SCRIPTS = ("shuffled_prompt", "copied_prompt", "other_reference")
+SCRIPTS = ("shuffled_prompt", "copied_prompt", "excerpt", "other_reference")
 """The scripts of training; the other canaries are left for the evaluation."""
 _SHARE = 0.5  # scripted pairs for each pair: enough to learn from, few enough for people's and metrics' pairs to lead
 

@@ -26,6 +26,13 @@ def test_padded_prompts_have_a_filler_after_every_two_words():
     assert answers("padded_prompt")[0] == "Why is really the sky really blue? really."
 
 
+def test_an_excerpt_is_half_of_the_prompt_in_one_piece():
+    assert all(
+        len(excerpt.split()) == 3 and excerpt.lower().rstrip(".") in prompt.lower()
+        for excerpt, prompt in zip(answers("excerpt"), PROMPTS, strict=True)
+    )
+
+
 def test_another_prompts_reference_is_never_the_prompts_own():
     assert all(answer != reference for answer, reference in zip(answers("other_reference"), REFERENCES, strict=True))
 

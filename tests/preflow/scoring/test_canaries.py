@@ -21,7 +21,10 @@ OF_PROMPT_WORDS = ("shuffled_prompt", "padded_prompt", "repeated_word")
 
 @pytest.mark.parametrize(
     ("metric", "canaries"),
-    [("own_words", (*OF_PROMPT_WORDS, "copied_prompt", "empty")), ("word_order", (*OF_PROMPT_WORDS, "empty"))],
+    [
+        ("own_words", (*OF_PROMPT_WORDS, "copied_prompt", "excerpt", "empty")),
+        ("word_order", (*OF_PROMPT_WORDS, "empty")),
+    ],
 )
 def test_a_monitor_prefers_references_to_what_it_is_to_catch(
     metric: str, canaries: tuple[str, ...], embed: Embed
