@@ -72,9 +72,9 @@ CANARIES: Mapping[str, Script] = {
     "empty": _empty,
     "repeated_word": _repeated,
 }
-"""By name: the prompt's words in random order, the prompt with a filler word after every two, the prompt itself, half of
-it in one piece, the same answer to everything, the reference of another prompt, no answer, and one word of the prompt
-again and again."""
+"""By name: the prompt's words in random order, the prompt with a filler word after every two, the prompt itself, half
+of it in one piece, the same answer to everything, the reference of another prompt, no answer, and one word of the
+prompt again and again."""
 
 
 def _long_enough(words: list[str]) -> list[str]:
