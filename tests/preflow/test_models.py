@@ -183,7 +183,7 @@ def test_an_encoder_embeds(encoder_folder: Path) -> None:
 
 
 def test_a_packaged_model_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(models._PACKAGED, "SmolLM2-135M-Instruct", ("no_such_package", "model.gguf"))
+    monkeypatch.setitem(models.PACKAGED_MODELS, "SmolLM2-135M-Instruct", ("no_such_package", "model.gguf"))
     with pytest.raises(
         PreflowError, match="SmolLM2-135M-Instruct: the package that carries it, no-such-package, is not"
     ):
@@ -197,7 +197,7 @@ def test_a_packaged_file_is_unpacked_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     (package / "weights.gguf").write_text("weights")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PREFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setitem(models._PACKAGED, "boxed", ("boxed", "weights.gguf"))
+    monkeypatch.setitem(models.PACKAGED_MODELS, "boxed", ("boxed", "weights.gguf"))
     unpacked: list[Path] = []
 
     def unpack(source: Path, target: Path) -> None:
@@ -211,11 +211,13 @@ def test_a_packaged_file_is_unpacked_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert Path(folder) == tmp_path / "home" / "models" / f"boxed-{model_digest('boxed')[:12]}"
 
 
-@pytest.mark.parametrize(("name", "package"), [(name, package) for name, (package, _) in models._PACKAGED.items()])
+@pytest.mark.parametrize(
+    ("name", "package"), [(name, package) for name, (package, _) in models.PACKAGED_MODELS.items()]
+)
 def test_packaged_models_are_found(name: str, package: str) -> None:
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    assert models._packaged_source(name).exists()
+    assert models.packaged_model(name).exists()
     assert len(model_digest(name)) == 32
 
 
