@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 _LOOKS_SECONDS = 0.25
+_GRACE_SECONDS = 5.0
 
 
 def main() -> int:
@@ -24,15 +25,20 @@ def main() -> int:
                 return status if status >= 0 else 128 - status
             except subprocess.TimeoutExpired:
                 if os.getppid() != launcher:
-                    _kill(child.pid)
+                    _end(child.pid)
 
 
-def _kill(pid: int) -> None:
+def _end(pid: int) -> None:
+    """Ends a process and those below it: asks first, because `docker run` ends its container only if it is asked."""
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        for one in [*process.children(recursive=True), process]:
+        processes = [*process.children(recursive=True), process]
+        for one in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.terminate()
+        for one in psutil.wait_procs(processes, timeout=_GRACE_SECONDS)[1]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
 
