@@ -6,6 +6,8 @@
 #                                index of CPU builds saves several GB
 #   ARGS="--seed 2"              passed through to `preflow run rlhf`, the benchmark of PPO and `lock`
 #   PYTEST_OPTIONS="-k store"    passed through to pytest
+#   IMAGE=registry/preflow:tag   name of the image of the steps
+#   BASE_IMAGE=python:3.12-slim  what it is built on; its Python and that of .venv have to be of one version
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
@@ -14,6 +16,7 @@ TORCH_PIP_OPTIONS ?=
 ARGS ?=
 PYTEST_OPTIONS ?=
 WORKERS ?= 2
+IMAGE ?= preflow-train
 
 VENV := .venv
 TRL_VENV := .venv-trl
@@ -24,25 +27,31 @@ LOCKED := $(PIP) install --require-hashes --no-deps --no-build-isolation --use-p
 # One thread for each worker of a test run: with more they compete for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help install run test test-e2e lint format bench-attention bench-sampler bench-ppo bench-learning lock clean FORCE
+.PHONY: help install image run docker-run test test-e2e lint format bench-attention bench-sampler bench-ppo bench-learning lock clean FORCE
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Makes or updates .venv.
 
+image: install ## Builds the image of the steps, preflow-train.
+	@PYTHON=$(BIN)/python TORCH_PIP_OPTIONS="$(TORCH_PIP_OPTIONS)" scripts/build-image $(IMAGE)
+
 run: install ## Runs the whole loop on this machine: make run ARGS="--seed 2"
 	@$(BIN)/preflow run rlhf $(ARGS)
+
+docker-run: image ## Runs the whole loop with every step in a container.
+	@$(BIN)/preflow run rlhf --image $(IMAGE) $(ARGS)
 
 test: install ## All tests but the end-to-end ones.
 	@$(PYTEST) -n $(WORKERS) -m "not e2e" $(PYTEST_OPTIONS)
 
-test-e2e: install ## The tests that need a browser; as root, installs it.
+test-e2e: install ## The tests that need a browser or containers; as root, installs and starts what they need.
 	@scripts/install-e2e
 	@$(PYTEST) -m e2e $(PYTEST_OPTIONS)
 
-lint: install ## Style, types and the direction of imports.
-	@failed=0; for check in "ruff check" "ruff format --check" mypy lint-imports; do $(BIN)/$$check || failed=1; done; exit $$failed
+lint: install ## Style, types, the direction of imports, and Dockerfiles.
+	@failed=0; for check in "ruff check" "ruff format --check" mypy lint-imports "hadolint images/*/Dockerfile"; do $(BIN)/$$check || failed=1; done; exit $$failed
 
 format: install ## Formats the sources and applies the fixes of ruff.
 	@$(BIN)/ruff check --fix --quiet || true

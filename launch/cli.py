@@ -147,16 +147,19 @@ _parameters_file = click.option(
 
 
 @preflow.command(cls=_Run)
+@click.option(
+    "--image", default="", metavar="IMAGE", help="run each step in a container of this image  [default: as a process]"
+)
 @_parameters_file
 @click.pass_context
-def run(ctx: click.Context, /, name: str, file: Path | None, **options: Any) -> None:
+def run(ctx: click.Context, /, name: str, image: str, file: Path | None, **options: Any) -> None:
     """Run a pipeline on this machine: rlhf (the default) or rlhf_from_preferences."""
     from launch.local.run import run_local
     from launch.runs.folder import read_json
     from launch.runs.summary import print_summary
     from launch.tables import output
 
-    folder = run_local(ctx.meta["preflow.pipeline"].path, _given(file, options), preflow_home())
+    folder = run_local(ctx.meta["preflow.pipeline"].path, _given(file, options), preflow_home(), image)
     print_summary(read_json(folder / "summary.json"), folder, output())
 
 

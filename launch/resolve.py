@@ -68,12 +68,12 @@ def filled_in(pipeline: Pipeline, values: Mapping[str, Any], database: str) -> d
     return {**filled, **({"parameters": {**values, **filled}} if "parameters" in pipeline.parameters else {})}
 
 
-def local_inputs(values: Mapping[str, Any]) -> list[str]:
-    """The options whose values name files or folders of this machine."""
-    files = [name for name in _DATASETS if values.get(name, "").startswith("/")]
-    models = [name for name in _MODELS.values() if Path(values.get(name, "")).is_absolute()]
-    parts = ["reward_weights"] if any("classifier:/" in part for part in values.get("reward_weights", ())) else []
-    return [as_option(name) for name in [*files, *models, *parts]]
+def local_inputs(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The files and folders of this machine that the values of options name, by option."""
+    named = {name: [values.get(name, "")] for name in (*_DATASETS, *_MODELS.values())}
+    named["reward_weights"] = [classifier_of(part)[0] for part in values.get("reward_weights", ())]
+    found = {as_option(name): [path for path in paths if path.startswith("/")] for name, paths in named.items()}
+    return {name: paths for name, paths in found.items() if paths}
 
 
 def _fillers(values: Mapping[str, Any], database: str) -> dict[str, Callable[[], Any]]:

@@ -82,6 +82,15 @@ def read_pipeline(path: Path) -> Pipeline:
         raise PreflowError(f"{path}: not a compiled pipeline; `preflow compile` makes one") from None
 
 
+def with_image(pipeline: str, image: str) -> str:
+    """The YAML of a compiled pipeline, with all its steps on one image."""
+    spec = yaml.safe_load(pipeline)
+    for executor in spec["deploymentSpec"]["executors"].values():
+        executor["container"]["image"] = image
+    text: str = yaml.safe_dump(spec, sort_keys=True, allow_unicode=True, width=120)
+    return text
+
+
 def _parameter(name: str, entry: dict[str, Any]) -> Input:
     default = entry.get("defaultValue")
     if entry["parameterType"] == "NUMBER_INTEGER" and default is not None:

@@ -68,8 +68,16 @@ def test_the_locks_hold_a_fitting_version_of_every_requirement() -> None:
     assert missing == [], "run `make lock`"
 
 
-def test_both_locks_pin_the_same_build_tool() -> None:
-    build = _PIN.findall((_ROOT / "requirements/build.lock").read_text())
-    packages = _PIN.findall((_ROOT / "requirements/packages.lock").read_text())
+def test_all_locks_pin_the_same_versions() -> None:
+    build, packages, image = (
+        _PIN.findall((_ROOT / f"requirements/{name}.lock").read_text()) for name in ("build", "packages", "image")
+    )
     assert "setuptools" in dict(build)
-    assert set(build) <= set(packages)
+    assert set(build) | set(image) <= set(packages)
+
+
+def test_the_image_has_what_steps_need_and_no_tools_of_development() -> None:
+    image = dict(_PIN.findall((_ROOT / "requirements/image.lock").read_text()))
+    extras = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {Requirement(line).name for line in extras["train"]} - set(image) == {"torch"}
+    assert set(image) & {Requirement(line).name for line in [*extras["dev"], *extras["local"]]} == set()

@@ -1,8 +1,9 @@
 """Runs a compiled pipeline with kfp.local and tells the state of the run what happens, step by step.
 
 kfp.local hands back only a pipeline's outputs, and prints everything else. Two of its functions are replaced while a
-pipeline runs: the one that every task goes through is wrapped, and the one that starts a step's process gives way to
-ours. That is exact where reading its log would be guessing. A third is replaced because it changes users' texts.
+pipeline runs: the one that every task goes through is wrapped, and the one that starts a step's process or container
+gives way to ours. That is exact where reading its log would be guessing, and where KFP takes a container that is gone
+for one that succeeded. A third is replaced because it changes users' texts.
 """
 
 import contextlib
@@ -13,8 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from launch.local.containers import Containers
 from launch.local.processes import run_step
 from launch.local.state import RunState
+
+_PROGRESS = "PREFLOW_PROGRESS"
+_ALL_METADATA = ("system.Metrics", "system.ClassificationMetrics")
 
 
 class StepFailed(Exception):
@@ -28,16 +33,18 @@ def run_pipeline(
     environment: Mapping[str, str],
     kfp_log: Path,
     state: RunState,
+    containers: Containers | None = None,
 ) -> None:
-    """Runs a pipeline to its end in this process, its steps in processes of their own.
+    """Runs a pipeline to its end in this process, its steps in processes or containers of their own.
 
     Args:
         pipeline: The compiled YAML.
         parameters: All its parameters.
         pipeline_root: Folder of artifacts and of the cache.
-        environment: Variables of the steps, beside those of `step_environment` and of this process.
+        environment: Variables of the steps; processes also have those of `step_environment` and of this process.
         kfp_log: File for KFP's own output.
         state: Follows the run.
+        containers: How steps become containers; None runs them as processes, in this Python.
 
     Raises:
         StepFailed: A step failed; the state says which and why.
@@ -49,15 +56,16 @@ def run_pipeline(
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
         warnings.catch_warnings(),
-        _hooks(state, {**step_environment(), **environment}),
+        _hooks(state, environment, containers),
     ):
         warnings.simplefilter("ignore")  # KFP warns about what means nothing locally
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(pipeline_root), enable_caching=True)
+        runner = local.DockerRunner() if containers else local.SubprocessRunner(use_venv=False)
+        local.init(runner, pipeline_root=str(pipeline_root), enable_caching=True)
         components.load_component_from_file(str(pipeline))(**parameters)
 
 
 @contextlib.contextmanager
-def _hooks(state: RunState, environment: Mapping[str, str]) -> Iterator[None]:
+def _hooks(state: RunState, environment: Mapping[str, str], containers: Containers | None) -> Iterator[None]:
     from kfp.local import status, subprocess_task_handler
     from kfp.local.orchestrator import task_executor
 
@@ -74,22 +82,39 @@ def _hooks(state: RunState, environment: Mapping[str, str]) -> Iterator[None]:
         if outcome != status.Status.SUCCESS:
             state.failed(step)
             raise StepFailed(step)
+        if missing := _missing(outputs):
+            state.failed(step, f"it ended without writing its output {missing}")
+            raise StepFailed(step)
         _make_cacheable(outputs)
         state.finished(step, outputs)
         return outputs, outcome
 
-    def run(full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
+    def run(command: list[str], variables: Mapping[str, str]) -> int:
         step = current[threading.get_ident()]
-        returncode = run_step(step, full_command, {**environment, **(env_vars or {})}, state.started(step))
+        started = state.started(step)
+        if containers:
+            command = containers.command(step, command, variables)
+        returncode = run_step(step, command, variables, started)
         state.exited(step, returncode)
         return returncode
 
+    def run_process(full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
+        return run(full_command, {**step_environment(), **environment, **(env_vars or {})})
+
+    def run_container(*, command: list[str], **settings: Any) -> int:
+        return run(command, {_PROGRESS: "json", **environment, **settings.get("environment", {})})
+
+    replaced: list[tuple[Any, str, Any]] = [
+        (task_executor, "execute_single_task", execute),
+        (subprocess_task_handler, "run_local_subprocess", run_process),
+        (subprocess_task_handler, "replace_python_executable", _with_this_python),
+    ]
+    if containers:
+        from kfp.local import docker_task_handler  # which needs the package docker
+
+        replaced.append((docker_task_handler, "run_docker_container", run_container))
     with contextlib.ExitStack() as stack:
-        for module, name, ours in (
-            (task_executor, "execute_single_task", execute),
-            (subprocess_task_handler, "run_local_subprocess", run),
-            (subprocess_task_handler, "replace_python_executable", _with_this_python),
-        ):
+        for module, name, ours in replaced:
             stack.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, ours)
         yield
@@ -106,13 +131,28 @@ def _with_this_python(full_command: list[str], executable: str) -> list[str]:
     ]
 
 
+def _missing(outputs: Mapping[str, Any]) -> str:
+    """The name of an output artifact with content that was not written; '' if there is none."""
+    missing = (
+        name
+        for name, artifact in _artifacts(outputs)
+        if artifact.schema_title not in _ALL_METADATA and not os.path.exists(artifact.path)
+    )
+    return next(missing, "")
+
+
 def _make_cacheable(outputs: Mapping[str, Any]) -> None:
     """Gives artifacts that are all metadata an empty file: KFP's cache takes a missing file for a lost artifact."""
-    for value in outputs.values():
+    for _, artifact in _artifacts(outputs):
+        if not os.path.exists(artifact.path):
+            Path(artifact.path).touch()
+
+
+def _artifacts(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in outputs.items():
         for artifact in value if isinstance(value, list) else [value]:
-            path = getattr(artifact, "path", None)
-            if path and not os.path.exists(path):
-                Path(path).touch()
+            if getattr(artifact, "path", None):
+                yield name, artifact
 
 
 def step_environment() -> dict[str, str]:
@@ -127,5 +167,5 @@ def step_environment() -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
-        "PREFLOW_PROGRESS": "json",
+        _PROGRESS: "json",
     }

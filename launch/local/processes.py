@@ -72,14 +72,16 @@ def end_steps() -> None:
 class MemoryWatch(threading.Thread):
     """Samples the memory of steps five times a second and reports each sample in MiB."""
 
-    def __init__(self, on_sample: Callable[[str, float], None]) -> None:
+    def __init__(
+        self, processes: Callable[[], dict[str, list[psutil.Process]]], on_sample: Callable[[str, float], None]
+    ) -> None:
         super().__init__(name="memory-watch", daemon=True)
-        self._on_sample, self._done = on_sample, threading.Event()
+        self._processes, self._on_sample, self._done = processes, on_sample, threading.Event()
 
     def run(self) -> None:
         """Samples until it is stopped."""
         while not self._done.wait(1 / _SAMPLES_PER_SECOND):
-            for step, processes in step_processes().items():
+            for step, processes in self._processes().items():
                 self._on_sample(step, _memory(processes))
 
     def stop(self) -> None:

@@ -88,10 +88,11 @@ class RunState:
         state.outputs = dict(outputs)
         self._end(state, "done" if state.status == "running" else "cached")
 
-    def failed(self, step: str) -> None:
-        """The task failed; its log is closed and says why."""
+    def failed(self, step: str, error: str = "") -> None:
+        """The task failed; its log is closed and says why, unless `error` does."""
         state = self.steps[step]
         self._close(step)
+        state.error = error
         if state.returncode:
             state.error = as_typed(explain(state.log, state.returncode), state.step)
         self._end(state, "failed")

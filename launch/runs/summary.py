@@ -28,7 +28,7 @@ _DIGEST_UP_TO_BYTES = 16 * 1024 * 1024
 
 
 def summarise(
-    pipeline: str, run_id: str, status: str, state: RunState, parameters: Mapping[str, Any]
+    pipeline: str, run_id: str, status: str, state: RunState, parameters: Mapping[str, Any], image: str = ""
 ) -> dict[str, Any]:
     """The figures of a run: those that its evaluation wrote, which are also in its record. The missing ones are null.
 
@@ -38,6 +38,7 @@ def summarise(
         status: `succeeded`, `failed` or `interrupted`.
         state: The run as it ended.
         parameters: All parameters but the run's name, for their digest.
+        image: Id of the image in whose containers the steps ran; '' if they were processes of this machine.
     """
     steps = state.steps.values()
     figures = _read(state, "evaluations", "summary.json")
@@ -51,6 +52,7 @@ def summarise(
         "pipeline": pipeline,
         "run_id": run_id,
         "status": status,
+        "place": "docker" if image else "local",
         **{name: figures.get(name) for name in FIGURES},
         "verdict": verdict or None,
         "promoted": verdict.get("promoted"),
@@ -60,6 +62,7 @@ def summarise(
             for step in steps
             if step.status != "waiting"
         },
+        "images": {step.step.name: image for step in steps if image and step.status != "waiting"},
         "cached": [step.step.name for step in steps if step.status == "cached"],
         "peak_memory_mb": {**peaks, "max": max(peaks.values(), default=0.0)},
         "parameters": digest_json(dict(parameters)),

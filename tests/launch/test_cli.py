@@ -36,7 +36,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
     """Lets `preflow run` launch nothing, and keeps what it would have launched."""
     launched: list[dict[str, Any]] = []
 
-    def run_local(path: Path, parameters: dict[str, Any], home: Path) -> Path:
+    def run_local(path: Path, parameters: dict[str, Any], home: Path, image: str) -> Path:
         complete(read_pipeline(path), parameters)
         launched.append(parameters)
         raise PreflowError("stopped here")

@@ -56,8 +56,8 @@ def test_local_inputs_become_absolute(
     assert list(values["reward_weights"]) == [
         "reward_model", f"classifier:{tmp_path / 'model'}#toxic", "classifier:org/name"
     ]  # fmt: skip
-    assert local_inputs(values) == ["--prompt-dataset", "--large-model-reference", "--reward-weights"]
-    assert local_inputs(settings(pipeline("rlhf"), {})) == []
+    assert list(local_inputs(values)) == ["--prompt-dataset", "--large-model-reference", "--reward-weights"]
+    assert local_inputs(settings(pipeline("rlhf"), {})) == {}
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def launched(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch)
         "eval_max_prompts": 6,
     }
 
-    def run(name: str, **given: Any) -> Path:
+    def run(name: str, home: Path = tmp_path / "home", image: str = "", **given: Any) -> Path:
         compiled = compile_pipeline(name, tmp_path / f"{name}.yaml")
-        return run_local(compiled, {**settings, **given}, tmp_path / "home")
+        return run_local(compiled, {**settings, **given}, home, image)
 
     return run
 
