@@ -6,6 +6,7 @@ the image does not know, and a root file system that is read-only but for a work
 
 import os
 import random
+import stat
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,13 @@ def prepare_containers(run: Path, home: Path, image: str, inputs: Iterable[str])
         home: PREFLOW_HOME.
         image: Id of the image.
         inputs: Files and folders of this machine that the run's parameters name.
+
+    Raises:
+        PreflowError: This is root, and the steps, which are not, could not read an input.
     """
+    inputs = list(inputs)
+    if not os.getuid():
+        _check_readable(inputs)
     written = [home / "pipeline_root", home / "checkpoints", home / "models", run / "tensorboard"]
     for folder in written:
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,17 +142,27 @@ def prepare_containers(run: Path, home: Path, image: str, inputs: Iterable[str])
 
 
 def _step_user(folders: Sequence[Path]) -> str:
-    """Whom steps run as, so that they can write to folders of ours: this user.
+    """Whom steps run as, so that they can read and write folders of ours: this user.
 
-    Root hands the folders to a user without a name first, unless they belong to one already.
+    Root hands the folders to a user without a name, with what earlier runs left in them.
     """
     if os.getuid():
         return f"{os.getuid()}:{os.getgid()}"
     owners = {folder.stat().st_uid for folder in folders} - {0}
     user = min(owners, default=0) or random.choice(_NAMELESS)  # noqa: S311
     for folder in folders:
-        os.chown(folder, user, user)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user, user, follow_symlinks=False)
     return f"{user}:{user}"
+
+
+def _check_readable(inputs: Iterable[str]) -> None:
+    for given in inputs:
+        for path in (Path(given), *Path(given).rglob("*")):
+            if not path.stat().st_mode & stat.S_IROTH:
+                raise PreflowError(
+                    f"{path}: steps run in containers as a user that may not read it; `chmod -R a+rX {given}` lets them"
+                )
 
 
 def _docker(*arguments: str) -> list[str]:
