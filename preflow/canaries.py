@@ -86,7 +86,7 @@ def _in_random_order(words: list[str]) -> list[str]:
 
 
 def _seed(words: Sequence[str]) -> int:
-    """The same for the same prompt, whatever stands beside it."""
+    """A number that depends on the words of one prompt alone."""
     return int(digest_bytes(" ".join(words).encode()), 16)
 
 

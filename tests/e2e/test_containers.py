@@ -20,6 +20,7 @@ from launch.local.containers import image_id, prepare_containers
 from launch.local.run import run_local
 from pipelines.compile import compile_function
 from preflow.errors import PreflowError
+from tests.launch.test_whole_loop import artifacts, summary
 
 pytestmark = pytest.mark.e2e
 _ROOT = Path(__file__).resolve().parents[2]
@@ -67,13 +68,8 @@ def look():
     look_around()
 
 
-def summary(run: Path) -> Any:
-    return json.loads((run / "summary.json").read_text())
-
-
 def artifact(run: Path, name: str) -> Path:
-    artifacts = json.loads((run / "manifest.json").read_text())["artifacts"]
-    return Path(next(one["uri"] for one in artifacts if one["name"] == name))
+    return Path(next(one["uri"] for one in artifacts(run) if one["name"] == name))
 
 
 def rows(run: Path, name: str, *fields: str) -> list[tuple[Any, ...]]:
