@@ -114,6 +114,20 @@ def image_id(image: str) -> str:
         ) from None
 
 
+def check_readable(inputs: Iterable[str]) -> None:
+    """Checks that steps can read files and folders that the parameters name, which is in doubt where root runs them.
+
+    Raises:
+        PreflowError: They cannot.
+    """
+    for given in inputs if os.getuid() == 0 else ():
+        for path in (Path(given), *Path(given).rglob("*")):
+            if not path.stat().st_mode & stat.S_IROTH:
+                raise PreflowError(
+                    f"{path}: steps run in containers as a user that may not read it; `chmod -R a+rX {given}` lets them"
+                )
+
+
 def prepare_containers(run: Path, home: Path, image: str, inputs: Iterable[str]) -> Containers:
     """How the steps of a run become containers: they see their home and what they are given under the same paths.
 
@@ -122,13 +136,7 @@ def prepare_containers(run: Path, home: Path, image: str, inputs: Iterable[str])
         home: PREFLOW_HOME.
         image: Id of the image.
         inputs: Files and folders of this machine that the run's parameters name.
-
-    Raises:
-        PreflowError: This is root, and the steps, which are not, could not read an input.
     """
-    inputs = list(inputs)
-    if not os.getuid():
-        _check_readable(inputs)
     written = [home / "pipeline_root", home / "checkpoints", home / "models", run / "tensorboard"]
     for folder in written:
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,15 +162,6 @@ def _step_user(folders: Sequence[Path]) -> str:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, user, user, follow_symlinks=False)
     return f"{user}:{user}"
-
-
-def _check_readable(inputs: Iterable[str]) -> None:
-    for given in inputs:
-        for path in (Path(given), *Path(given).rglob("*")):
-            if not path.stat().st_mode & stat.S_IROTH:
-                raise PreflowError(
-                    f"{path}: steps run in containers as a user that may not read it; `chmod -R a+rX {given}` lets them"
-                )
 
 
 def _docker(*arguments: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.database import run_database
-from launch.local.containers import Containers, image_id, prepare_containers
+from launch.local.containers import Containers, check_readable, image_id, prepare_containers
 from launch.local.engine import StepFailed, run_pipeline
 from launch.local.processes import MemoryWatch, end_steps, step_processes
 from launch.local.state import RunState
@@ -47,7 +47,10 @@ def run_local(pipeline_yaml: Path, parameters: Mapping[str, Any], home: Path, im
     home = home.absolute()
     pipeline = read_pipeline(pipeline_yaml)
     values = settings(pipeline, parameters)  # before a database is started for it
-    image = image and image_id(image)
+    inputs = [path for paths in local_inputs(values).values() for path in paths]
+    if image:
+        image = image_id(image)
+        check_readable(path for path in inputs if home not in Path(path).parents)
     with ExitStack() as stack:
         stack.enter_context(_stoppable())
         environment = {"PREFLOW_HOME": str(home)}
@@ -64,7 +67,6 @@ def run_local(pipeline_yaml: Path, parameters: Mapping[str, Any], home: Path, im
         environment["AIP_TENSORBOARD_LOG_DIR"] = str(run / "tensorboard")  # as Vertex AI names it
         containers = None
         if image:
-            inputs = [path for paths in local_inputs(values).values() for path in paths]
             containers = prepare_containers(run, home, image, inputs)
             environment["HF_HOME"] = str(home / "models" / "huggingface")  # a container's own is in memory and is lost
             stack.callback(containers.end)
