@@ -10,7 +10,7 @@ import yaml
 
 from launch.database import run_database
 from launch.resolve import local_inputs, resolve
-from launch.spec import Pipeline
+from launch.spec import Pipeline, as_yaml
 from preflow.errors import PreflowError
 from preflow.writing import write_text
 
@@ -45,4 +45,4 @@ def write_resolved(pipeline: Pipeline, given: Mapping[str, Any], home: Path, tar
     declared = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in values.items():
         declared[name].update(defaultValue=value, isOptional=True)
-    write_text(target, yaml.safe_dump(spec, sort_keys=True, allow_unicode=True, width=120))
+    write_text(target, as_yaml(spec))

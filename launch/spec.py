@@ -87,6 +87,11 @@ def with_image(pipeline: str, image: str) -> str:
     spec = yaml.safe_load(pipeline)
     for executor in spec["deploymentSpec"]["executors"].values():
         executor["container"]["image"] = image
+    return as_yaml(spec)
+
+
+def as_yaml(spec: Mapping[str, Any]) -> str:
+    """The text of a compiled pipeline."""
     text: str = yaml.safe_dump(spec, sort_keys=True, allow_unicode=True, width=120)
     return text
 
