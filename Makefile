@@ -35,7 +35,7 @@ help: ## Lists the targets.
 install: $(VENV)/.installed ## Makes or updates .venv.
 
 image: install ## Builds the image of the steps, preflow-train.
-	@PYTHON=$(BIN)/python TORCH_PIP_OPTIONS="$(TORCH_PIP_OPTIONS)" scripts/build-image $(IMAGE)
+	@PYTHON=$(BIN)/python scripts/build-image $(IMAGE)
 
 run: install ## Runs the whole loop on this machine: make run ARGS="--seed 2"
 	@$(BIN)/preflow run rlhf $(ARGS)

@@ -100,7 +100,7 @@ def test_a_step_has_no_privileges_and_writes_only_where_it_works(tmp_path: Path,
 
 
 def test_the_loop_in_containers_equals_the_loop_in_processes(
-    launched: Callable[..., Path], image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launched: Callable[..., Path], image: str, tmp_path: Path
 ) -> None:
     here = launched("rlhf", **_SETTINGS)
     for file in tmp_path.glob("*/*.safetensors"):
